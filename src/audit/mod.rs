@@ -1,0 +1,328 @@
+//! The audit trail: one row for each routing decision and each call, in a database of its own, so
+//! that clearing the catalog loses none. Values of arguments are never written.
+//!
+//! A thread writes. [`Audit::record`] returns when the row is on disk; when it cannot be written
+//! (full disk, read-only folder) that is said once, `status` shows it, and the orchestrator goes on.
+
+use std::{
+    path::{Path, PathBuf},
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicU64, Ordering},
+    },
+    thread,
+    time::Duration,
+};
+
+use rusqlite::{Connection, params};
+use serde::Serialize;
+use tokio::sync::{mpsc, oneshot};
+
+use crate::{
+    disk::{make_private_folder, move_aside, now_ms},
+    report,
+};
+
+/// Rows that may wait for the thread.
+const WAITING_ROWS: usize = 1024;
+/// How long a statement waits for another process's transaction.
+const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
+
+const SCHEMA: &str = "
+    CREATE TABLE IF NOT EXISTS entries (
+        id         INTEGER PRIMARY KEY,
+        time_ms    INTEGER NOT NULL,
+        request    TEXT NOT NULL,
+        kind       TEXT NOT NULL,
+        task       TEXT,
+        candidates TEXT,
+        server     TEXT,
+        tool       TEXT,
+        confidence REAL,
+        attempts   INTEGER NOT NULL,
+        outcome    TEXT NOT NULL,
+        error      TEXT,
+        durations  TEXT NOT NULL
+    ) STRICT;
+    CREATE INDEX IF NOT EXISTS entries_by_request ON entries (request);";
+
+/// Why a trail cannot be read.
+#[derive(Debug, thiserror::Error)]
+pub enum AuditError {
+    /// The folder cannot be made, or the damaged file not moved aside.
+    #[error("cannot use the data folder {}", folder.display())]
+    Folder {
+        /// The folder.
+        folder: PathBuf,
+        /// What the system said.
+        #[source]
+        source: std::io::Error,
+    },
+    /// SQLite refused.
+    #[error("the audit trail {} failed", file.display())]
+    Sqlite {
+        /// The database.
+        file: PathBuf,
+        /// What SQLite said.
+        #[source]
+        source: rusqlite::Error,
+    },
+}
+
+/// What a row is about.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Kind {
+    /// A decision which tool does a task.
+    Route,
+    /// A call of a tool.
+    Call,
+}
+
+/// A candidate of a decision, as it is kept.
+#[derive(Debug, Clone, Serialize)]
+pub struct AuditCandidate {
+    /// The server.
+    pub server: String,
+    /// The tool.
+    pub tool: String,
+    /// Probability given to it.
+    pub confidence: f32,
+    /// Cosine, where there was one.
+    pub dense: Option<f32>,
+    /// Saturated BM25.
+    pub lexical: f32,
+}
+
+/// A row to be written.
+#[derive(Debug, Clone)]
+pub struct Entry {
+    /// Ties the rows of one request together.
+    pub request: String,
+    /// What the row is about.
+    pub kind: Kind,
+    /// The task, where there was one.
+    pub task: Option<String>,
+    /// Ranked tools of a decision.
+    pub candidates: Vec<AuditCandidate>,
+    /// The chosen server and tool.
+    pub choice: Option<(String, String)>,
+    /// Confidence in the choice.
+    pub confidence: Option<f32>,
+    /// Calls that were sent, retries included.
+    pub attempts: u32,
+    /// How it ended: a status of `execute`, or `error`.
+    pub outcome: String,
+    /// What went wrong.
+    pub error: Option<String>,
+    /// Stages and their times in ms.
+    pub durations: serde_json::Value,
+}
+
+/// A row as it is read back.
+#[derive(Debug, Clone, Serialize)]
+pub struct Row {
+    /// Row number.
+    pub id: i64,
+    /// When, in UTC (RFC 3339).
+    pub time: String,
+    /// Ties the rows of one request together.
+    pub request: String,
+    /// `route` or `call`.
+    pub kind: String,
+    /// The task, where there was one.
+    pub task: Option<String>,
+    /// The chosen server.
+    pub server: Option<String>,
+    /// The chosen tool.
+    pub tool: Option<String>,
+    /// Confidence in the choice.
+    pub confidence: Option<f64>,
+    /// Calls that were sent.
+    pub attempts: i64,
+    /// How it ended.
+    pub outcome: String,
+    /// What went wrong.
+    pub error: Option<String>,
+    /// Ranked tools of a decision.
+    pub candidates: serde_json::Value,
+    /// Stages and their times in ms.
+    pub durations: serde_json::Value,
+}
+
+struct Request {
+    entry: Entry,
+    time_ms: i64,
+    done: oneshot::Sender<()>,
+}
+
+/// Handle to the trail. Clones share it.
+#[derive(Clone)]
+pub struct Audit {
+    requests: mpsc::Sender<Request>,
+    problem: Arc<Mutex<Option<String>>>,
+}
+
+impl Audit {
+    /// Opens the trail and starts its thread. Never fails: what is wrong is told by [`Self::problem`].
+    pub fn start(file: &Path) -> Self {
+        let (requests, inbox) = mpsc::channel(WAITING_ROWS);
+        let problem = Arc::new(Mutex::new(None));
+        let (thread_problem, file) = (Arc::clone(&problem), file.to_owned());
+        let spawned = thread::Builder::new()
+            .name("audit".to_owned())
+            .spawn(move || write_all(&file, inbox, &thread_problem));
+        if let Err(error) = spawned {
+            tell(&problem, Some(format!("cannot start the audit trail's thread: {error}")));
+        }
+        Self { requests, problem }
+    }
+
+    /// Writes a row; returns when it is on disk, or it is clear that it will not be.
+    pub async fn record(&self, entry: Entry) {
+        let (done, written) = oneshot::channel();
+        if self.requests.send(Request { entry, time_ms: now_ms(), done }).await.is_ok() {
+            // An error means that the thread is gone; it has told why.
+            written.await.ok();
+        }
+    }
+
+    /// Why rows are not being written, if that is so.
+    pub fn problem(&self) -> Option<String> {
+        self.problem.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+}
+
+/// A short name for a request, unique in this process and, by the time in it, over others.
+pub fn new_request_id() -> String {
+    static COUNTER: AtomicU64 = AtomicU64::new(0);
+    let count = COUNTER.fetch_add(1, Ordering::Relaxed);
+    format!("{:x}-{:x}-{count:x}", now_ms(), std::process::id())
+}
+
+fn write_all(file: &Path, mut inbox: mpsc::Receiver<Request>, problem: &Mutex<Option<String>>) {
+    let mut connection = None;
+    while let Some(request) = inbox.blocking_recv() {
+        // Opened with the first row, and again after a failure: space may have come back.
+        let outcome = match connection.take().map_or_else(|| open(file), Ok) {
+            Ok(open) => {
+                let inserted = insert(&open, &request)
+                    .map_err(|source| AuditError::Sqlite { file: file.to_owned(), source });
+                if inserted.is_ok() {
+                    connection = Some(open);
+                }
+                inserted
+            }
+            Err(error) => Err(error),
+        };
+        tell(problem, outcome.err().map(|error| report::chain(&error)));
+        request.done.send(()).ok();
+    }
+}
+
+/// Tells of a change: once when rows are lost, once when they are written again.
+fn tell(problem: &Mutex<Option<String>>, now: Option<String>) {
+    let mut before = problem.lock().unwrap_or_else(PoisonError::into_inner);
+    match (&*before, &now) {
+        (None, Some(reason)) => tracing::error!("audit degraded, rows are not being written: {reason}"),
+        (Some(_), None) => tracing::warn!("the audit trail is being written again"),
+        _ => {}
+    }
+    *before = now;
+}
+
+fn open(file: &Path) -> Result<Connection, AuditError> {
+    if let Some(folder) = file.parent() {
+        make_private_folder(folder)
+            .map_err(|source| AuditError::Folder { folder: folder.to_owned(), source })?;
+    }
+    let connect = || {
+        let connection = Connection::open(file)?;
+        connection.busy_timeout(BUSY_TIMEOUT)?;
+        connection.pragma_update(None, "journal_mode", "WAL")?;
+        connection.pragma_update(None, "synchronous", "NORMAL")?;
+        connection.execute_batch(SCHEMA)?;
+        Ok(connection)
+    };
+    connect().or_else(|error: rusqlite::Error| {
+        use rusqlite::ErrorCode::{DatabaseCorrupt, NotADatabase};
+        if !matches!(error.sqlite_error_code(), Some(NotADatabase | DatabaseCorrupt)) {
+            return Err(AuditError::Sqlite { file: file.to_owned(), source: error });
+        }
+        let aside =
+            move_aside(file).map_err(|source| AuditError::Folder { folder: file.to_owned(), source })?;
+        tracing::error!(
+            "the audit trail {} is damaged; kept as {}, a new one begins",
+            file.display(),
+            aside.display()
+        );
+        connect().map_err(|source| AuditError::Sqlite { file: file.to_owned(), source })
+    })
+}
+
+fn insert(connection: &Connection, request: &Request) -> rusqlite::Result<()> {
+    let entry = &request.entry;
+    let kind = match entry.kind {
+        Kind::Route => "route",
+        Kind::Call => "call",
+    };
+    connection
+        .prepare_cached(
+            "INSERT INTO entries (time_ms, request, kind, task, candidates, server, tool, confidence, attempts, outcome, error, durations)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12)",
+        )?
+        .execute(params![
+            request.time_ms,
+            entry.request,
+            kind,
+            entry.task,
+            serde_json::to_string(&entry.candidates).unwrap_or_default(),
+            entry.choice.as_ref().map(|(server, _)| server),
+            entry.choice.as_ref().map(|(_, tool)| tool),
+            entry.confidence,
+            entry.attempts,
+            entry.outcome,
+            entry.error,
+            entry.durations.to_string(),
+        ])?;
+    Ok(())
+}
+
+/// The newest rows, newest first. No trail yet is no row.
+pub fn read(file: &Path, limit: usize) -> Result<Vec<Row>, AuditError> {
+    if !file.exists() {
+        return Ok(Vec::new());
+    }
+    let query = || {
+        let connection = Connection::open(file)?;
+        connection.busy_timeout(BUSY_TIMEOUT)?;
+        let mut statement = connection.prepare(
+            "SELECT id, strftime('%Y-%m-%dT%H:%M:%fZ', time_ms / 1000.0, 'unixepoch'), request, kind, task, server, tool,
+                    confidence, attempts, outcome, error, candidates, durations
+             FROM entries ORDER BY id DESC LIMIT ?1",
+        )?;
+        let rows = statement.query_map([i64::try_from(limit).unwrap_or(i64::MAX)], |row| {
+            let json = |at| {
+                row.get::<_, Option<String>>(at)
+                    .map(|text| text.and_then(|text| serde_json::from_str(&text).ok()).unwrap_or_default())
+            };
+            Ok(Row {
+                id: row.get(0)?,
+                time: row.get(1)?,
+                request: row.get(2)?,
+                kind: row.get(3)?,
+                task: row.get(4)?,
+                server: row.get(5)?,
+                tool: row.get(6)?,
+                confidence: row.get(7)?,
+                attempts: row.get(8)?,
+                outcome: row.get(9)?,
+                error: row.get(10)?,
+                candidates: json(11)?,
+                durations: json(12)?,
+            })
+        })?;
+        rows.collect::<rusqlite::Result<Vec<Row>>>()
+    };
+    query().map_err(|source| AuditError::Sqlite { file: file.to_owned(), source })
+}

@@ -1,0 +1,404 @@
+//! The catalog on disk: servers, tools, vectors and the word index, in one SQLite file that may be
+//! deleted at any time at the cost of a reindex. Two processes on one file work (WAL).
+
+use std::{
+    collections::{HashMap, HashSet},
+    path::{Path, PathBuf},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
+
+use rusqlite::{Connection, ErrorCode, OptionalExtension, params};
+
+use super::{Diff, Tool, diff, text::Words};
+use crate::{
+    child::{Listing, ServerInfo},
+    disk::{make_private_folder, move_aside, now_ms},
+};
+
+/// Raise with every change of the tables; another version is moved aside and rebuilt.
+const SCHEMA_VERSION: i32 = 1;
+
+/// How long a statement waits for another process's transaction.
+const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
+
+const SCHEMA: &str = "
+    CREATE TABLE servers (
+        name        TEXT PRIMARY KEY,
+        fingerprint TEXT NOT NULL,
+        info        TEXT NOT NULL,
+        listed_at   INTEGER NOT NULL
+    ) STRICT;
+    CREATE TABLE tools (
+        id         INTEGER PRIMARY KEY,
+        server     TEXT NOT NULL REFERENCES servers(name) ON DELETE CASCADE,
+        position   INTEGER NOT NULL,
+        name       TEXT NOT NULL,
+        hash       TEXT NOT NULL,
+        text_hash  TEXT NOT NULL,
+        definition TEXT NOT NULL,
+        UNIQUE (server, name)
+    ) STRICT;
+    CREATE TABLE vectors (
+        model     TEXT NOT NULL,
+        text_hash TEXT NOT NULL,
+        vector    BLOB NOT NULL,
+        PRIMARY KEY (model, text_hash)
+    ) STRICT;
+    CREATE VIRTUAL TABLE words USING fts5 (
+        server, name, description, parameters,
+        content = '', contentless_delete = 1, tokenize = 'porter unicode61'
+    );";
+
+/// Why the store could not do something. The catalog is a cache: losing it loses no user data.
+#[derive(Debug, thiserror::Error)]
+pub enum StoreError {
+    /// The folder cannot be made.
+    #[error("cannot create the data folder {}", folder.display())]
+    Folder {
+        /// The folder.
+        folder: PathBuf,
+        /// What the system said.
+        #[source]
+        source: std::io::Error,
+    },
+    /// SQLite refused.
+    #[error("the catalog {} failed", file.display())]
+    Sqlite {
+        /// The database.
+        file: PathBuf,
+        /// What SQLite said.
+        #[source]
+        source: rusqlite::Error,
+    },
+}
+
+/// A server as the cache knows it.
+#[derive(Debug, Clone)]
+pub struct CachedServer {
+    /// Name in the configuration.
+    pub name: String,
+    /// Fingerprint of the configuration entry that gave this list.
+    pub fingerprint: String,
+    /// What the server says of itself.
+    pub info: ServerInfo,
+    /// When it was listed, ms since 1970.
+    pub listed_at: i64,
+}
+
+/// A tool with its row id, which is also that of its words.
+#[derive(Debug, Clone)]
+pub struct StoredTool {
+    /// Row id; stays while the tool is listed.
+    pub id: i64,
+    /// The tool.
+    pub tool: Tool,
+}
+
+/// The open store. Clones share the connections: one to write, one to read.
+#[derive(Clone)]
+pub struct Store {
+    file: Arc<Path>,
+    writer: Arc<Mutex<Connection>>,
+    reader: Arc<Mutex<Connection>>,
+}
+
+impl Store {
+    /// Opens the store, making it if it is not there. A damaged file, or one of another version,
+    /// is moved aside with a warning; nothing is deleted.
+    pub fn open(file: &Path) -> Result<Self, StoreError> {
+        if let Some(folder) = file.parent() {
+            make_private_folder(folder)
+                .map_err(|source| StoreError::Folder { folder: folder.to_owned(), source })?;
+        }
+        let fail = |source| StoreError::Sqlite { file: file.to_owned(), source };
+        match Self::connect(file) {
+            Ok(store) => Ok(store),
+            Err(error) if is_damage(&error) => {
+                let aside = move_aside(file)
+                    .map_err(|source| StoreError::Folder { folder: file.to_owned(), source })?;
+                tracing::warn!(
+                    "the catalog {} cannot be used ({error}); moved to {} and rebuilt",
+                    file.display(),
+                    aside.display()
+                );
+                Self::connect(file).map_err(fail)
+            }
+            Err(error) => Err(fail(error)),
+        }
+    }
+
+    /// A store that is gone with the process: for evaluation, and where no disk can be written.
+    pub fn in_memory() -> Result<Self, StoreError> {
+        let file: Arc<Path> = Path::new(":memory:").into();
+        let fail = |source| StoreError::Sqlite { file: file.to_path_buf(), source };
+        let mut connection = Connection::open_in_memory().map_err(fail)?;
+        migrate(&mut connection).map_err(fail)?;
+        let connection = Arc::new(Mutex::new(connection));
+        Ok(Self { writer: Arc::clone(&connection), reader: connection, file })
+    }
+
+    fn connect(file: &Path) -> rusqlite::Result<Self> {
+        let mut writer = Connection::open(file)?;
+        writer.busy_timeout(BUSY_TIMEOUT)?;
+        writer.pragma_update(None, "journal_mode", "WAL")?;
+        writer.pragma_update(None, "synchronous", "NORMAL")?;
+        writer.pragma_update(None, "foreign_keys", true)?;
+        migrate(&mut writer)?;
+        // Touches every table, so that damage shows now and not in the middle of a search.
+        writer.query_row(
+            "SELECT count(*) FROM tools JOIN servers ON servers.name = tools.server",
+            [],
+            |_| Ok(()),
+        )?;
+        let reader = Connection::open(file)?;
+        reader.busy_timeout(BUSY_TIMEOUT)?;
+        Ok(Self {
+            file: file.into(),
+            writer: Arc::new(Mutex::new(writer)),
+            reader: Arc::new(Mutex::new(reader)),
+        })
+    }
+
+    /// The database file, `:memory:` for one in memory.
+    pub fn file(&self) -> &Path {
+        &self.file
+    }
+
+    fn fail(&self, source: rusqlite::Error) -> StoreError {
+        StoreError::Sqlite { file: self.file.to_path_buf(), source }
+    }
+
+    fn write(&self) -> MutexGuard<'_, Connection> {
+        self.writer.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Runs a query on the reading connection.
+    pub(crate) fn read<T>(
+        &self,
+        query: impl FnOnce(&Connection) -> rusqlite::Result<T>,
+    ) -> Result<T, StoreError> {
+        let connection = self.reader.lock().unwrap_or_else(PoisonError::into_inner);
+        query(&connection).map_err(|error| self.fail(error))
+    }
+
+    /// All servers of the cache.
+    pub fn servers(&self) -> Result<Vec<CachedServer>, StoreError> {
+        self.read(|connection| {
+            let mut statement = connection
+                .prepare_cached("SELECT name, fingerprint, info, listed_at FROM servers ORDER BY name")?;
+            let rows = statement.query_map([], |row| {
+                let info: String = row.get(2)?;
+                Ok(CachedServer {
+                    name: row.get(0)?,
+                    fingerprint: row.get(1)?,
+                    info: serde_json::from_str(&info).unwrap_or_default(),
+                    listed_at: row.get(3)?,
+                })
+            })?;
+            rows.collect()
+        })
+    }
+
+    /// All tools of the cache, by server and in the server's order. A row that cannot be read is
+    /// left out; the next listing of its server writes it anew.
+    pub fn tools(&self) -> Result<Vec<StoredTool>, StoreError> {
+        self.read(|connection| {
+            let mut statement = connection.prepare_cached(
+                "SELECT id, server, definition, hash, text_hash FROM tools ORDER BY server, position",
+            )?;
+            let mut rows = statement.query([])?;
+            let mut tools = Vec::new();
+            while let Some(row) = rows.next()? {
+                let Ok(definition) = serde_json::from_str(row.get_ref(2)?.as_str()?) else { continue };
+                let (server, hash, text_hash) = (row.get(1)?, row.get(3)?, row.get(4)?);
+                tools
+                    .push(StoredTool { id: row.get(0)?, tool: Tool { server, definition, hash, text_hash } });
+            }
+            Ok(tools)
+        })
+    }
+
+    /// Writes what a server lists now, in one transaction: only tools that differ are touched.
+    /// `force` writes all of them anew.
+    pub fn apply(&self, listing: &Listing, fingerprint: &str, force: bool) -> Result<Diff, StoreError> {
+        let tools: Vec<Tool> =
+            listing.tools.iter().map(|definition| Tool::new(&listing.server, definition.clone())).collect();
+        let mut connection = self.write();
+        apply(&mut connection, listing, fingerprint, &tools, force).map_err(|error| self.fail(error))
+    }
+
+    /// All vectors of a model by text hash. `dimensions` is checked: a blob of another length is
+    /// left out, to be computed anew.
+    pub fn vectors(&self, model: &str, dimensions: usize) -> Result<HashMap<String, Vec<f32>>, StoreError> {
+        self.read(|connection| {
+            let mut statement =
+                connection.prepare_cached("SELECT text_hash, vector FROM vectors WHERE model = ?1")?;
+            let mut rows = statement.query([model])?;
+            let mut vectors = HashMap::new();
+            while let Some(row) = rows.next()? {
+                let bytes = row.get_ref(1)?.as_blob()?;
+                if bytes.len() == dimensions * size_of::<f32>() {
+                    vectors.insert(row.get(0)?, floats(bytes));
+                }
+            }
+            Ok(vectors)
+        })
+    }
+
+    /// Hashes of the texts that have a vector of a model.
+    pub fn text_hashes_with_vector(&self, model: &str) -> Result<HashSet<String>, StoreError> {
+        self.read(|connection| {
+            let mut statement =
+                connection.prepare_cached("SELECT text_hash FROM vectors WHERE model = ?1")?;
+            statement.query_map([model], |row| row.get(0))?.collect()
+        })
+    }
+
+    /// Keeps vectors of a model, by text hash.
+    pub fn add_vectors<'a>(
+        &self,
+        model: &str,
+        vectors: impl IntoIterator<Item = (&'a str, &'a [f32])>,
+    ) -> Result<(), StoreError> {
+        let mut connection = self.write();
+        let add = || {
+            let transaction = connection.transaction()?;
+            {
+                let mut statement = transaction.prepare_cached(
+                    "INSERT OR REPLACE INTO vectors (model, text_hash, vector) VALUES (?1, ?2, ?3)",
+                )?;
+                for (text_hash, vector) in vectors {
+                    statement.execute(params![model, text_hash, blob(vector)])?;
+                }
+            }
+            transaction.commit()
+        };
+        add().map_err(|error| self.fail(error))
+    }
+
+    /// Drops vectors that no tool uses any more and returns how many.
+    pub fn prune_vectors(&self) -> Result<usize, StoreError> {
+        self.write()
+            .execute("DELETE FROM vectors WHERE text_hash NOT IN (SELECT text_hash FROM tools)", [])
+            .map_err(|error| self.fail(error))
+    }
+}
+
+fn apply(
+    connection: &mut Connection,
+    listing: &Listing,
+    fingerprint: &str,
+    tools: &[Tool],
+    force: bool,
+) -> rusqlite::Result<Diff> {
+    let transaction = connection.transaction_with_behavior(rusqlite::TransactionBehavior::Immediate)?;
+    let server = &listing.server;
+    transaction.execute(
+        "INSERT INTO servers (name, fingerprint, info, listed_at) VALUES (?1, ?2, ?3, ?4)
+         ON CONFLICT (name) DO UPDATE SET fingerprint = ?2, info = ?3, listed_at = ?4",
+        params![server, fingerprint, serde_json::to_string(&listing.info).unwrap_or_default(), now_ms()],
+    )?;
+    let known: Vec<(String, String)> = {
+        let mut statement = transaction.prepare_cached("SELECT name, hash FROM tools WHERE server = ?1")?;
+        statement
+            .query_map([server], |row| Ok((row.get(0)?, row.get(1)?)))?
+            .collect::<rusqlite::Result<_>>()?
+    };
+    let changes = diff(
+        known.iter().map(|(name, hash)| (name.as_str(), hash.as_str())),
+        tools.iter().map(|tool| (tool.name(), tool.hash.as_str())),
+    );
+    for name in &changes.removed {
+        if let Some(id) = tool_id(&transaction, server, name)? {
+            transaction.execute("DELETE FROM words WHERE rowid = ?1", [id])?;
+            transaction.execute("DELETE FROM tools WHERE id = ?1", [id])?;
+        }
+    }
+    let differs =
+        |name: &str| force || changes.added.iter().chain(&changes.changed).any(|changed| changed == name);
+    for (position, tool) in (0_i64..).zip(tools) {
+        if differs(tool.name()) {
+            write_tool(&transaction, tool, position)?;
+        } else {
+            // The text to embed may be of a newer format although the tool is the same.
+            transaction
+                .prepare_cached(
+                    "UPDATE tools SET position = ?3, text_hash = ?4 WHERE server = ?1 AND name = ?2",
+                )?
+                .execute(params![server, tool.name(), position, tool.text_hash])?;
+        }
+    }
+    transaction.commit()?;
+    Ok(changes)
+}
+
+fn write_tool(transaction: &rusqlite::Transaction<'_>, tool: &Tool, position: i64) -> rusqlite::Result<()> {
+    let id: i64 = transaction
+        .prepare_cached(
+            "INSERT INTO tools (server, position, name, hash, text_hash, definition) VALUES (?1, ?2, ?3, ?4, ?5, ?6)
+             ON CONFLICT (server, name) DO UPDATE SET position = ?2, hash = ?4, text_hash = ?5, definition = ?6
+             RETURNING id",
+        )?
+        .query_row(
+            params![tool.server, position, tool.name(), tool.hash, tool.text_hash, super::json(&tool.definition)],
+            |row| row.get(0),
+        )?;
+    let words = Words::new(&tool.server, &tool.definition);
+    transaction.prepare_cached("DELETE FROM words WHERE rowid = ?1")?.execute([id])?;
+    transaction
+        .prepare_cached(
+            "INSERT INTO words (rowid, server, name, description, parameters) VALUES (?1, ?2, ?3, ?4, ?5)",
+        )?
+        .execute(params![id, words.server, words.name, words.description, words.parameters])?;
+    Ok(())
+}
+
+fn tool_id(connection: &Connection, server: &str, name: &str) -> rusqlite::Result<Option<i64>> {
+    connection
+        .prepare_cached("SELECT id FROM tools WHERE server = ?1 AND name = ?2")?
+        .query_row([server, name], |row| row.get(0))
+        .optional()
+}
+
+/// Makes the tables in an empty database; reports another version as damage.
+fn migrate(connection: &mut Connection) -> rusqlite::Result<()> {
+    let transaction = connection.transaction_with_behavior(rusqlite::TransactionBehavior::Immediate)?;
+    let version: i32 = transaction.pragma_query_value(None, "user_version", |row| row.get(0))?;
+    match version {
+        SCHEMA_VERSION => {}
+        0 => {
+            transaction.execute_batch(SCHEMA)?;
+            transaction.pragma_update(None, "user_version", SCHEMA_VERSION)?;
+        }
+        other => {
+            let code = rusqlite::ffi::Error { code: ErrorCode::NotADatabase, extended_code: 0 };
+            return Err(rusqlite::Error::SqliteFailure(
+                code,
+                Some(format!("it has format {other}, this program uses {SCHEMA_VERSION}")),
+            ));
+        }
+    }
+    transaction.commit()
+}
+
+/// Whether a new file would help. A full disk or a locked file is not damage.
+fn is_damage(error: &rusqlite::Error) -> bool {
+    match error.sqlite_error_code() {
+        Some(code) => {
+            matches!(code, ErrorCode::NotADatabase | ErrorCode::DatabaseCorrupt | ErrorCode::Unknown)
+        }
+        None => true,
+    }
+}
+
+fn blob(vector: &[f32]) -> Vec<u8> {
+    vector.iter().flat_map(|value| value.to_le_bytes()).collect()
+}
+
+fn floats(bytes: &[u8]) -> Vec<f32> {
+    bytes.chunks_exact(4).map(|four| f32::from_le_bytes([four[0], four[1], four[2], four[3]])).collect()
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,102 @@
+//! A child's stderr: always drained, so that the child never blocks on it; logged line by line;
+//! its end kept for error messages.
+
+use std::{
+    collections::VecDeque,
+    sync::{Arc, Mutex, PoisonError},
+};
+
+use tokio::io::{AsyncRead, AsyncReadExt};
+
+/// Lines kept for error messages.
+const KEPT_LINES: usize = 8;
+/// Bytes kept of one line; the rest of it is dropped.
+const KEPT_BYTES: usize = 400;
+
+/// The last lines that a child wrote on stderr.
+#[derive(Debug, Clone, Default)]
+pub(super) struct StderrTail(Arc<Mutex<Lines>>);
+
+#[derive(Debug, Default)]
+struct Lines {
+    complete: VecDeque<String>,
+    partial: Vec<u8>,
+}
+
+impl Lines {
+    /// Takes in bytes as they come and returns the lines that they complete.
+    fn push(&mut self, bytes: &[u8]) -> Vec<String> {
+        let mut completed = Vec::new();
+        for piece in bytes.split_inclusive(|byte| *byte == b'\n') {
+            let (content, ends) = match piece.strip_suffix(b"\n") {
+                Some(content) => (content, true),
+                None => (piece, false),
+            };
+            let room = KEPT_BYTES.saturating_sub(self.partial.len());
+            self.partial.extend_from_slice(&content[..content.len().min(room)]);
+            if ends {
+                let line = String::from_utf8_lossy(&self.partial).trim().to_owned();
+                self.partial.clear();
+                if !line.is_empty() {
+                    self.complete.push_back(line.clone());
+                    completed.push(line);
+                }
+            }
+            while self.complete.len() > KEPT_LINES {
+                self.complete.pop_front();
+            }
+        }
+        completed
+    }
+}
+
+impl StderrTail {
+    /// The last lines, joined by ` | `, an unfinished one included; empty when there were none.
+    pub(super) fn text(&self) -> String {
+        let lines = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let partial = String::from_utf8_lossy(&lines.partial);
+        let all = lines.complete.iter().map(String::as_str).chain([partial.trim()]);
+        all.filter(|line| !line.is_empty()).collect::<Vec<_>>().join(" | ")
+    }
+
+    /// Reads until the stream ends.
+    pub(super) async fn drain(self, server: String, mut stream: impl AsyncRead + Unpin) {
+        let mut buffer = vec![0; 8192];
+        while let Ok(count) = stream.read(&mut buffer).await {
+            if count == 0 {
+                break;
+            }
+            let lines = self.0.lock().unwrap_or_else(PoisonError::into_inner).push(&buffer[..count]);
+            for line in lines {
+                tracing::debug!(target: "orchestrator::child::stderr", server, "{line}");
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_last_lines_are_kept_however_they_arrive() {
+        let mut lines = Lines::default();
+        assert!(lines.push(b"one\ntw").contains(&"one".to_owned()));
+        assert_eq!(lines.push(b"o\n\n  \nthree"), ["two"]);
+        for number in 0..20 {
+            lines.push(format!("line {number}\n").as_bytes());
+        }
+        assert_eq!(lines.complete.len(), KEPT_LINES);
+        assert_eq!(lines.complete.back().unwrap(), "line 19");
+    }
+
+    #[test]
+    fn an_endless_line_costs_no_memory() {
+        let mut lines = Lines::default();
+        for _ in 0..1000 {
+            lines.push(&[b'x'; 4096]);
+        }
+        assert_eq!(lines.partial.len(), KEPT_BYTES);
+        assert_eq!(lines.push(b"\n")[0].len(), KEPT_BYTES);
+    }
+}

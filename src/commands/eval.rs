@@ -1,0 +1,167 @@
+//! `orchestrator eval`: the ranking measured on a labelled set, through the same store, encoder,
+//! index and router as live servers.
+
+mod metrics;
+
+use std::{
+    collections::BTreeMap,
+    fs,
+    io::{BufRead, Write},
+    path::{Path, PathBuf},
+    sync::Arc,
+};
+
+use rmcp::model::{JsonObject, Tool as Definition};
+use serde::{Deserialize, de::DeserializeOwned};
+use serde_json::json;
+
+use self::metrics::{Judged, Metrics};
+use super::{UsageError, output::Output};
+use crate::{
+    catalog::Store,
+    child::{Listing, ServerInfo},
+    cli::Exit,
+    config::{Paths, ServerConfig, Settings, Transport},
+    embed::{Embedder, ModelSource},
+    index::Library,
+    router::{Candidate, Mode, Router, Scope, confidence::Evidence},
+};
+
+/// Tools ranked for each query.
+const DEPTH: usize = 10;
+
+/// Options of `eval`.
+#[derive(Debug, clap::Args)]
+pub struct Arguments {
+    /// Tools, one JSON object a line: server, name, description, inputSchema
+    #[arg(long, value_name = "FILE")]
+    tools: PathBuf,
+    /// Queries, one JSON object a line: query, relevant (slots of `server:tool` that would do)
+    #[arg(long, value_name = "FILE")]
+    queries: PathBuf,
+    /// Which searches take part
+    #[arg(long, value_enum, default_value_t)]
+    mode: Mode,
+    /// Write what the confidence is computed from, one line a query, for scripts/fit_confidence.py
+    #[arg(long, value_name = "FILE", hide = true)]
+    evidence: Option<PathBuf>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct ToolLine {
+    server: String,
+    name: String,
+    description: Option<String>,
+    input_schema: Option<JsonObject>,
+}
+
+#[derive(Debug, Deserialize)]
+struct QueryLine {
+    query: String,
+    relevant: Vec<Vec<String>>,
+}
+
+/// Ranks every query and prints the metrics.
+pub async fn run(
+    arguments: Arguments,
+    model: Option<String>,
+    paths: &Paths,
+    out: &mut Output,
+) -> anyhow::Result<Exit> {
+    let tools: Vec<ToolLine> = read_lines(&arguments.tools)?;
+    let queries: Vec<QueryLine> = read_lines(&arguments.queries)?;
+    let settings = Settings::default();
+    let source = ModelSource { model: model.unwrap_or(settings.model.clone()), downloads: paths.models() };
+    let embedder = Embedder::start(source);
+    if arguments.mode != Mode::Lexical {
+        embedder.ready().await.map_err(|error| anyhow::anyhow!("{error}"))?;
+    }
+    let tool_count = tools.len();
+    let (router, _library) = index(tools, &embedder, &settings).await?;
+
+    let mut evidence = arguments.evidence.map(fs::File::create).transpose()?;
+    let mut judged = Vec::with_capacity(queries.len());
+    for query in &queries {
+        let route = router.rank(&query.query, &Scope::default(), DEPTH, arguments.mode).await?;
+        let ranked: Vec<String> = route.candidates.iter().map(|candidate| candidate.tool.id()).collect();
+        let confidence = route.best().map_or(0.0, |best| best.confidence);
+        let result = Judged::new(&ranked, &query.relevant, confidence);
+        if let Some(file) = &mut evidence {
+            write_evidence(file, query, &route.candidates, &result)?;
+        }
+        judged.push(result);
+    }
+    let metrics = Metrics::of(&judged);
+    if out.is_json() {
+        let mut value = json!({"queries": queries.len(), "tools": tool_count});
+        if let (Some(all), serde_json::Value::Object(measured)) = (value.as_object_mut(), json!(metrics)) {
+            all.extend(measured);
+        }
+        out.json(&value)?;
+    } else {
+        out.line(format!("{} queries over {tool_count} tools", queries.len()))?;
+        out.table(
+            &["H@1", "H@5", "R@5", "R@10", "nDCG@5", "MRR", "server H@1", "ECE", "none AUROC"],
+            [metrics.row()],
+        )?;
+    }
+    Ok(Exit::Done)
+}
+
+/// Takes the tools in as if their servers had listed them.
+async fn index(
+    tools: Vec<ToolLine>,
+    embedder: &Embedder,
+    settings: &Settings,
+) -> anyhow::Result<(Router, Library)> {
+    let mut by_server: BTreeMap<String, Vec<Definition>> = BTreeMap::new();
+    for tool in tools {
+        let schema = Arc::new(tool.input_schema.unwrap_or_default());
+        let definition = Definition::new(tool.name, tool.description.unwrap_or_default(), schema);
+        by_server.entry(tool.server).or_default().push(definition);
+    }
+    let servers = by_server
+        .keys()
+        .map(|server| {
+            let transport = Transport::Invalid("part of a labelled set".to_owned());
+            (server.clone(), ServerConfig { transport, disabled: false })
+        })
+        .collect();
+    let store = Store::in_memory()?;
+    let library = Library::start(store.clone(), embedder.clone(), &servers, settings.hnsw_threshold)?;
+    let listings =
+        by_server.into_iter().map(|(server, tools)| Listing { server, info: ServerInfo::default(), tools });
+    library.apply_all(listings.collect()).await?;
+    Ok((Router::new(library.clone(), store, embedder.clone()), library))
+}
+
+fn write_evidence(
+    file: &mut fs::File,
+    query: &QueryLine,
+    candidates: &[Candidate],
+    judged: &Judged,
+) -> anyhow::Result<()> {
+    let Some(best) = candidates.first() else { return Ok(()) };
+    let rival = candidates.get(1).map_or(0.0, |second| second.score);
+    let evidence = Evidence::new(best.score, rival, best.dense, best.lexical, &query.query);
+    let line = json!({"features": evidence.features(), "right": judged.hit_at(1), "possible": !query.relevant.is_empty()});
+    writeln!(file, "{line}")?;
+    Ok(())
+}
+
+/// A file of JSON lines. Errors name file and line.
+fn read_lines<T: DeserializeOwned>(file: &Path) -> anyhow::Result<Vec<T>> {
+    let open = fs::File::open(file)
+        .map_err(|error| UsageError(format!("cannot read {}: {error}", file.display())))?;
+    let mut values = Vec::new();
+    for (at, line) in std::io::BufReader::new(open).lines().enumerate() {
+        let line = line?;
+        if !line.trim().is_empty() {
+            let value = serde_json::from_str(&line)
+                .map_err(|error| UsageError(format!("{}:{}: {error}", file.display(), at + 1)))?;
+            values.push(value);
+        }
+    }
+    Ok(values)
+}

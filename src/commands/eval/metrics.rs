@@ -1,0 +1,199 @@
+//! The metrics of a ranking on labelled queries. A query has slots, each a set of tools that would
+//! all do; a query without slots has nothing that fits.
+
+use std::collections::HashSet;
+
+use serde::Serialize;
+
+/// Bins of the calibration error.
+const BINS: usize = 10;
+
+/// What a ranking was worth for one query.
+#[derive(Debug, Clone)]
+pub(super) struct Judged {
+    /// For each rank, the slots that the tool there fills.
+    filled: Vec<Vec<usize>>,
+    slots: usize,
+    /// Whether the first tool's server is that of a tool in some slot.
+    right_server: bool,
+    confidence: f32,
+}
+
+impl Judged {
+    /// Judges ranked `server:tool` ids against slots.
+    pub(super) fn new(ranked: &[String], slots: &[Vec<String>], confidence: f32) -> Self {
+        let filled = ranked
+            .iter()
+            .map(|id| (0..slots.len()).filter(|slot| slots[*slot].contains(id)).collect())
+            .collect();
+        let server = |id: &str| id.split(':').next().map(str::to_owned);
+        let servers: HashSet<_> = slots.iter().flatten().map(|id| server(id)).collect();
+        let right_server = ranked.first().is_some_and(|id| servers.contains(&server(id)));
+        Self { filled, slots: slots.len(), right_server, confidence }
+    }
+
+    /// Whether one of the first `k` is in some slot.
+    pub(super) fn hit_at(&self, k: usize) -> bool {
+        self.filled.iter().take(k).any(|slots| !slots.is_empty())
+    }
+
+    /// Share of the slots with a hit in the first `k`.
+    fn recall_at(&self, k: usize) -> f64 {
+        let found: HashSet<usize> = self.filled.iter().take(k).flatten().copied().collect();
+        ratio(found.len(), self.slots)
+    }
+
+    /// Binary gains: a rank gains when it fills a slot that no rank before it filled.
+    fn ndcg_at_5(&self) -> f64 {
+        let mut found = HashSet::new();
+        let mut gain = 0.0;
+        for (rank, slots) in self.filled.iter().take(5).enumerate() {
+            if let Some(slot) = slots.iter().find(|slot| !found.contains(*slot)) {
+                found.insert(*slot);
+                gain += discount(rank);
+            }
+        }
+        let ideal: f64 = (0..self.slots.min(5)).map(discount).sum();
+        if ideal > 0.0 { gain / ideal } else { 0.0 }
+    }
+
+    fn reciprocal_rank(&self) -> f64 {
+        let first = self.filled.iter().position(|slots| !slots.is_empty());
+        first.map_or(0.0, |rank| ratio(1, rank + 1))
+    }
+}
+
+fn discount(rank: usize) -> f64 {
+    #[expect(clippy::cast_precision_loss, reason = "ranks are small")]
+    let position = (rank + 2) as f64;
+    1.0 / position.log2()
+}
+
+#[expect(clippy::cast_precision_loss, reason = "counts are small")]
+fn ratio(part: usize, whole: usize) -> f64 {
+    if whole == 0 { 0.0 } else { part as f64 / whole as f64 }
+}
+
+/// Averages over all queries that have a slot; see the README of the labelled sets.
+#[derive(Debug, Clone, Serialize)]
+pub(super) struct Metrics {
+    h1: f64,
+    h5: f64,
+    r5: f64,
+    r10: f64,
+    ndcg5: f64,
+    mrr: f64,
+    server_h1: f64,
+    /// Expected calibration error of the first tool's confidence against `h1`, 10 equal-width bins.
+    ece: f64,
+    /// How well the first tool's confidence tells queries with a slot from those without; none
+    /// when there is only one kind.
+    none_auroc: Option<f64>,
+}
+
+impl Metrics {
+    pub(super) fn of(judged: &[Judged]) -> Self {
+        let possible: Vec<&Judged> = judged.iter().filter(|query| query.slots > 0).collect();
+        let mean = |value: &dyn Fn(&Judged) -> f64| {
+            let sum: f64 = possible.iter().map(|query| value(query)).sum();
+            #[expect(clippy::cast_precision_loss, reason = "counts are small")]
+            let count = possible.len().max(1) as f64;
+            sum / count
+        };
+        let share = |test: &dyn Fn(&Judged) -> bool| mean(&|query| f64::from(u8::from(test(query))));
+        Self {
+            h1: share(&|query| query.hit_at(1)),
+            h5: share(&|query| query.hit_at(5)),
+            r5: mean(&|query| query.recall_at(5)),
+            r10: mean(&|query| query.recall_at(10)),
+            ndcg5: mean(&Judged::ndcg_at_5),
+            mrr: mean(&Judged::reciprocal_rank),
+            server_h1: share(&|query| query.right_server),
+            ece: calibration_error(&possible),
+            none_auroc: none_auroc(judged),
+        }
+    }
+
+    /// The figures as a row of text.
+    pub(super) fn row(&self) -> Vec<String> {
+        let figures = [self.h1, self.h5, self.r5, self.r10, self.ndcg5, self.mrr, self.server_h1, self.ece];
+        let mut row: Vec<String> = figures.iter().map(|figure| format!("{figure:.3}")).collect();
+        row.push(self.none_auroc.map_or_else(|| "-".to_owned(), |auroc| format!("{auroc:.3}")));
+        row
+    }
+}
+
+fn calibration_error(queries: &[&Judged]) -> f64 {
+    let mut bins = [(0_usize, 0.0_f64, 0.0_f64); BINS];
+    for query in queries {
+        let confidence = f64::from(query.confidence).clamp(0.0, 1.0);
+        #[expect(
+            clippy::cast_possible_truncation,
+            clippy::cast_sign_loss,
+            clippy::cast_precision_loss,
+            reason = "0 to 10"
+        )]
+        let bin = ((confidence * BINS as f64) as usize).min(BINS - 1);
+        bins[bin].0 += 1;
+        bins[bin].1 += confidence;
+        bins[bin].2 += f64::from(u8::from(query.hit_at(1)));
+    }
+    let error: f64 = bins.iter().map(|(_, confidence, right)| (confidence - right).abs()).sum();
+    #[expect(clippy::cast_precision_loss, reason = "counts are small")]
+    let count = queries.len().max(1) as f64;
+    error / count
+}
+
+/// Probability that a query with a slot has a higher confidence than one without; ties count half.
+fn none_auroc(judged: &[Judged]) -> Option<f64> {
+    let (possible, none): (Vec<&Judged>, Vec<&Judged>) = judged.iter().partition(|query| query.slots > 0);
+    if possible.is_empty() || none.is_empty() {
+        return None;
+    }
+    let wins: f64 = possible
+        .iter()
+        .flat_map(|high| none.iter().map(move |low| high.confidence.partial_cmp(&low.confidence)))
+        .map(|order| match order {
+            Some(std::cmp::Ordering::Greater) => 1.0,
+            Some(std::cmp::Ordering::Equal) => 0.5,
+            _ => 0.0,
+        })
+        .sum();
+    #[expect(clippy::cast_precision_loss, reason = "counts are small")]
+    let pairs = (possible.len() * none.len()) as f64;
+    Some(wins / pairs)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn judged(ranked: &[&str], slots: &[&[&str]], confidence: f32) -> Judged {
+        let owned = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect::<Vec<_>>();
+        Judged::new(&owned(ranked), &slots.iter().map(|slot| owned(slot)).collect::<Vec<_>>(), confidence)
+    }
+
+    fn close(left: f64, right: f64) -> bool {
+        (left - right).abs() < 1e-9
+    }
+
+    #[test]
+    fn metrics_of_a_worked_example() {
+        // Two slots; the first rank is wrong, the second fills slot 0 by its alternative.
+        let query = judged(&["a:x", "b:y", "c:z"], &[&["b:y", "b:q"], &["d:w"]], 0.6);
+        assert!(!query.hit_at(1) && query.hit_at(5));
+        assert!(close(query.recall_at(5), 0.5));
+        assert!(close(query.reciprocal_rank(), 0.5));
+        assert!(close(query.ndcg_at_5(), discount(1) / (discount(0) + discount(1))));
+        let metrics = Metrics::of(&[query, judged(&["b:q"], &[&["b:q"]], 0.8), judged(&["b:q"], &[], 0.1)]);
+        assert!(close(metrics.h1, 0.5) && close(metrics.mrr, 0.75) && close(metrics.server_h1, 0.5));
+        assert!((metrics.ece - (0.6 + 0.2) / 2.0).abs() < 1e-6);
+        assert_eq!(metrics.none_auroc, Some(1.0));
+    }
+
+    #[test]
+    fn an_alternative_of_a_filled_slot_gains_nothing_more() {
+        let twice = judged(&["a:x", "a:y"], &[&["a:x", "a:y"]], 0.5);
+        assert!(close(twice.ndcg_at_5(), 1.0) && close(twice.recall_at(5), 1.0));
+    }
+}

@@ -1,0 +1,123 @@
+//! `orchestrator execute`: a task from the command line, as a host would send it.
+
+use tokio_util::sync::CancellationToken;
+
+use super::{
+    Context, UsageError,
+    output::{Output, printable},
+};
+use crate::{
+    cli::Exit,
+    execute::{Outcome, Task, parse_arguments},
+};
+
+/// Options of `execute`.
+#[derive(Debug, clap::Args)]
+pub struct Arguments {
+    /// What is wanted, in plain language
+    task: String,
+    /// Arguments of the tool, as a JSON object
+    #[arg(long, value_name = "JSON")]
+    arguments: Option<String>,
+    /// Use this server only
+    #[arg(long, value_name = "NAME")]
+    server: Option<String>,
+    /// Show what would be called, and call nothing
+    #[arg(long)]
+    dry_run: bool,
+}
+
+/// Does a task and prints how it ended.
+pub async fn run(arguments: Arguments, context: Context, out: &mut Output) -> anyhow::Result<Exit> {
+    let given =
+        arguments.arguments.map(|text| parse_arguments(text.into())).transpose().map_err(UsageError)?;
+    if arguments.task.trim().is_empty() {
+        return Err(UsageError("the task is empty; say in a sentence what is wanted".to_owned()).into());
+    }
+    let orchestrator = context.start()?;
+    if orchestrator.library.snapshot().is_empty() {
+        tracing::warn!("no tool is known yet; run `orchestrator reindex` first");
+    }
+    let task =
+        Task { text: arguments.task, arguments: given, server: arguments.server, dry_run: arguments.dry_run };
+    let outcome = until_interrupted(|cancel| async move {
+        let outcome = orchestrator.executor.execute(&task, &cancel).await;
+        orchestrator.shutdown().await;
+        outcome
+    })
+    .await;
+    print(&outcome, out)?;
+    Ok(exit(&outcome))
+}
+
+/// Runs a call that Ctrl-C cancels.
+pub(super) async fn until_interrupted<T, F: Future<Output = T>>(
+    call: impl FnOnce(CancellationToken) -> F,
+) -> T {
+    let cancel = CancellationToken::new();
+    let interrupted = cancel.clone();
+    let listener = tokio::spawn(async move {
+        if tokio::signal::ctrl_c().await.is_ok() {
+            interrupted.cancel();
+        }
+    });
+    let outcome = call(cancel).await;
+    listener.abort();
+    outcome
+}
+
+/// Prints an outcome: what was chosen on one line, then the child's own content, or what is missing.
+pub(super) fn print(outcome: &Outcome, out: &mut Output) -> std::io::Result<()> {
+    if out.is_json() {
+        return out.json(&outcome.structured());
+    }
+    if let Some(routing) = outcome.routing() {
+        let confidence =
+            routing.confidence.map_or_else(String::new, |confidence| format!(", confidence {confidence:.2}"));
+        let timings = &routing.timings;
+        let stage = |name: &str, time: Option<f64>| {
+            time.map_or_else(String::new, |time| format!(", {name} {time:.1} ms"))
+        };
+        let routed = confidence.is_empty().then(String::new).unwrap_or_else(|| {
+            format!(
+                "{}{}",
+                stage("embed", Some(timings.route.embed_ms)),
+                stage("search", Some(timings.route.search_ms))
+            )
+        });
+        out.line(format!(
+            "{} → {}{confidence}{routed}{}{}",
+            outcome.status(),
+            routing.id(),
+            stage("start", timings.start_ms),
+            stage("call", timings.call_ms)
+        ))?;
+    } else {
+        out.line(outcome.status())?;
+    }
+    match outcome {
+        Outcome::Done { result, .. } => {
+            for block in &result.content {
+                match block.as_text() {
+                    Some(text) => out.line(printable(&text.text))?,
+                    None => out.line(serde_json::to_string(block).map_err(std::io::Error::other)?)?,
+                }
+            }
+            Ok(())
+        }
+        other => out.line(printable(&other.text())),
+    }
+}
+
+/// The exit code of an outcome.
+pub(super) fn exit(outcome: &Outcome) -> Exit {
+    match outcome {
+        Outcome::Done { result, .. } if result.is_error == Some(true) => Exit::Failed,
+        Outcome::Done { .. } | Outcome::DryRun { .. } => Exit::Done,
+        Outcome::Failed { .. } => Exit::Failed,
+        Outcome::NeedsArguments { .. }
+        | Outcome::Ambiguous { .. }
+        | Outcome::NoMatch { .. }
+        | Outcome::NeedsConfirmation { .. } => Exit::NotDone,
+    }
+}

@@ -1,0 +1,43 @@
+//! The command line's verbs, one file each. They may use everything; nothing uses them.
+
+pub mod audit;
+pub mod call;
+pub mod completions;
+pub mod eval;
+pub mod execute;
+pub mod model;
+pub mod output;
+pub mod reindex;
+pub mod search;
+pub mod serve;
+pub mod status;
+
+use crate::{
+    config::{Config, Paths},
+    orchestrator::Orchestrator,
+};
+
+/// What the commands that need servers start from.
+pub struct Context {
+    /// What the user wrote.
+    pub config: Config,
+    /// Where files are kept.
+    pub paths: Paths,
+}
+
+impl Context {
+    /// Starts the orchestrator, with this executable as guard of its children.
+    fn start(self) -> anyhow::Result<Orchestrator> {
+        Ok(Orchestrator::start(self.config, self.paths, guard())?)
+    }
+}
+
+/// This executable. `/proc/self/exe` stays right when the file is replaced by a newer one.
+fn guard() -> Option<std::path::PathBuf> {
+    if cfg!(target_os = "linux") { Some("/proc/self/exe".into()) } else { std::env::current_exe().ok() }
+}
+
+/// A mistake in how a command was called; exit code 2.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+pub struct UsageError(pub String);

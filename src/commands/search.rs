@@ -1,0 +1,57 @@
+//! `orchestrator search`: ranked tools for a text, with what they were ranked by.
+
+use serde_json::json;
+
+use super::{Context, UsageError, output::Output};
+use crate::{cli::Exit, execute::CandidateView, report};
+
+/// Options of `search`.
+#[derive(Debug, clap::Args)]
+pub struct Arguments {
+    /// What is wanted, in plain language
+    query: String,
+    /// Look on this server only
+    #[arg(long, value_name = "NAME")]
+    server: Option<String>,
+    /// How many tools to show
+    #[arg(long, default_value_t = 10, value_name = "N")]
+    limit: usize,
+}
+
+/// Ranks tools and prints them.
+pub async fn run(arguments: Arguments, context: Context, out: &mut Output) -> anyhow::Result<Exit> {
+    if let Some(server) = &arguments.server
+        && !context.config.servers.contains_key(server)
+    {
+        return Err(
+            UsageError(format!("unknown server \"{server}\"; `orchestrator status` shows all")).into()
+        );
+    }
+    let orchestrator = context.start()?;
+    if orchestrator.library.snapshot().is_empty() {
+        tracing::warn!("no tool is known yet; run `orchestrator reindex` first");
+    }
+    let route = orchestrator.executor.search(&arguments.query, arguments.server, arguments.limit).await?;
+    orchestrator.shutdown().await;
+    if let Some(reason) = &route.degraded {
+        tracing::warn!("searched by words only: {}", report::chain(&**reason));
+    }
+    let views: Vec<CandidateView> = route.candidates.iter().map(CandidateView::from).collect();
+    if out.is_json() {
+        let degraded = route.degraded.as_ref().map(|reason| report::chain(&**reason));
+        out.json(&json!({"query": arguments.query, "results": views, "timings": route.timings, "degraded": degraded}))?;
+    } else {
+        let rows = views.iter().map(|view| {
+            vec![
+                format!("{}:{}", view.tool.server, view.tool.tool),
+                format!("{:.2}", view.confidence),
+                format!("{:.3}", view.score),
+                view.dense.map_or_else(|| "-".to_owned(), |dense| format!("{dense:.3}")),
+                format!("{:.3}", view.lexical),
+                view.tool.description.clone(),
+            ]
+        });
+        out.table(&["tool", "confidence", "score", "dense", "lexical", "description"], rows)?;
+    }
+    Ok(if views.is_empty() { Exit::NotDone } else { Exit::Done })
+}

@@ -1,0 +1,49 @@
+//! `orchestrator serve`: the four tools on stdin and stdout, until the host closes stdin or a
+//! signal asks for the end. Children are gone before the process is.
+
+use rmcp::{ServiceExt, transport::stdio};
+
+use super::Context;
+use crate::{cli::Exit, server::Front};
+
+/// Serves one host.
+pub async fn run(context: Context) -> anyhow::Result<Exit> {
+    let orchestrator = context.start()?;
+    let front = Front::new(&orchestrator);
+    let session = async {
+        // An end before `initialize` is a host that changed its mind, not a failure.
+        match front.serve(stdio()).await {
+            Ok(running) => drop(running.waiting().await),
+            Err(error) => tracing::debug!("the session did not begin: {error}"),
+        }
+    };
+    tokio::select! {
+        () = session => tracing::debug!("the host closed the session"),
+        () = asked_to_end() => tracing::debug!("asked to end by a signal"),
+    }
+    orchestrator.shutdown().await;
+    Ok(Exit::Done)
+}
+
+/// Returns at the first signal that asks a process to end.
+#[cfg(unix)]
+async fn asked_to_end() {
+    use tokio::signal::unix::{SignalKind, signal};
+    let kinds = [SignalKind::terminate(), SignalKind::interrupt(), SignalKind::hangup()];
+    let [Ok(mut terminate), Ok(mut interrupt), Ok(mut hangup)] = kinds.map(signal) else {
+        tracing::error!("signals cannot be listened to");
+        return std::future::pending().await;
+    };
+    tokio::select! {
+        _ = terminate.recv() => {}
+        _ = interrupt.recv() => {}
+        _ = hangup.recv() => {}
+    }
+}
+
+#[cfg(not(unix))]
+async fn asked_to_end() {
+    if tokio::signal::ctrl_c().await.is_err() {
+        std::future::pending().await
+    }
+}

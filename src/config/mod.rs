@@ -1,0 +1,223 @@
+//! What the user wrote: the `mcpServers` object that every MCP host knows, and our own settings
+//! under a top-level `orchestrator` key. Owns parsing, `${VAR}` expansion and the default folders;
+//! knows nothing of running processes.
+
+mod expand;
+mod parse;
+mod paths;
+
+use std::{collections::BTreeMap, fmt, path::PathBuf, time::Duration};
+
+use serde::Deserialize;
+use sha2::{Digest, Sha256};
+
+pub use self::{
+    parse::{ConfigError, load, parse},
+    paths::Paths,
+};
+
+/// Name that belongs to the orchestrator itself and cannot be given to a server.
+pub const RESERVED_SERVER_NAME: &str = "orchestrator";
+
+/// The whole configuration, expanded and checked.
+#[derive(Debug, Clone, Default)]
+pub struct Config {
+    /// Servers by name, disabled ones included.
+    pub servers: BTreeMap<String, ServerConfig>,
+    /// Settings of the orchestrator itself.
+    pub settings: Settings,
+}
+
+/// One entry of `mcpServers`.
+#[derive(Debug, Clone)]
+pub struct ServerConfig {
+    /// How the server is reached.
+    pub transport: Transport,
+    /// Set by the user: known, but never started nor found.
+    pub disabled: bool,
+}
+
+/// How a child server is reached.
+#[derive(Debug, Clone)]
+pub enum Transport {
+    /// A program that speaks MCP on stdin and stdout.
+    Stdio(StdioConfig),
+    /// An MCP endpoint over HTTP. Parsed and shown; connecting comes in a later version.
+    Remote(RemoteConfig),
+    /// The entry cannot be used; the text says why. Other servers go on working.
+    Invalid(String),
+}
+
+/// A program to start.
+#[derive(Clone, PartialEq, Eq)]
+pub struct StdioConfig {
+    /// Program name (looked up in PATH) or path.
+    pub command: String,
+    /// Arguments, passed on as they are.
+    pub args: Vec<String>,
+    /// Environment variables of this server alone.
+    pub env: BTreeMap<String, String>,
+    /// Working directory; the orchestrator's own when absent.
+    pub cwd: Option<PathBuf>,
+}
+
+/// A remote endpoint.
+#[derive(Clone, PartialEq, Eq)]
+pub struct RemoteConfig {
+    /// The `type` the user gave: `http`, `sse`, `streamable-http`.
+    pub kind: String,
+    /// Endpoint address.
+    pub url: String,
+    /// Headers to send along, usually credentials.
+    pub headers: BTreeMap<String, String>,
+}
+
+/// Values of `env` are credentials more often than not, so only their names are shown.
+impl fmt::Debug for StdioConfig {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter
+            .debug_struct("StdioConfig")
+            .field("command", &self.command)
+            .field("args", &self.args)
+            .field("env", &self.env.keys().collect::<Vec<_>>())
+            .field("cwd", &self.cwd)
+            .finish()
+    }
+}
+
+/// Header values are credentials, so only their names are shown.
+impl fmt::Debug for RemoteConfig {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter
+            .debug_struct("RemoteConfig")
+            .field("kind", &self.kind)
+            .field("url", &self.url)
+            .field("headers", &self.headers.keys().collect::<Vec<_>>())
+            .finish()
+    }
+}
+
+impl ServerConfig {
+    /// Identity of what is started, as hex: a cached tool list is used only while this is the same.
+    /// Values of `env` and `headers` are left out, so that a rotated credential costs no reindex.
+    pub fn fingerprint(&self) -> String {
+        let mut hasher = Sha256::new();
+        let mut field = |text: &str| {
+            hasher.update(text.as_bytes());
+            hasher.update([0]);
+        };
+        match &self.transport {
+            Transport::Stdio(stdio) => {
+                field("stdio");
+                field(&stdio.command);
+                stdio.args.iter().for_each(|arg| field(arg));
+                field("env");
+                stdio.env.keys().for_each(|key| field(key));
+                field(&stdio.cwd.as_deref().map_or_else(String::new, |cwd| cwd.display().to_string()));
+            }
+            Transport::Remote(remote) => {
+                field("remote");
+                field(&remote.url);
+            }
+            Transport::Invalid(_) => field("invalid"),
+        }
+        crate::digest::hex(&hasher.finalize())
+    }
+}
+
+/// The `orchestrator` object of the configuration file.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
+pub struct Settings {
+    /// Embedding model: a name from the manifest, or a folder with a BERT-type sentence-transformer.
+    pub model: String,
+    /// Deadlines.
+    pub timeouts: Timeouts,
+    /// Number of vectors from which HNSW replaces the exact scan.
+    pub hnsw_threshold: usize,
+    /// When `execute` calls, asks or declines.
+    pub execute: ExecuteSettings,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self {
+            model: crate::embed::DEFAULT_MODEL.to_owned(),
+            timeouts: Timeouts::default(),
+            hnsw_threshold: 5_000,
+            execute: ExecuteSettings::default(),
+        }
+    }
+}
+
+/// Deadlines for whatever waits on a child. Written as seconds in the file.
+#[derive(Debug, Clone, Copy, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
+pub struct Timeouts {
+    /// From spawn to the end of the handshake for programs that fetch packages first
+    /// (`npx`, `uvx`, `docker` and the like).
+    #[serde(deserialize_with = "seconds")]
+    pub install: Duration,
+    /// From spawn to the end of the handshake for all others.
+    #[serde(deserialize_with = "seconds")]
+    pub handshake: Duration,
+    /// For a whole `tools/list`, all pages together.
+    #[serde(deserialize_with = "seconds")]
+    pub list: Duration,
+    /// For a call without any sign of life; progress starts it anew.
+    #[serde(deserialize_with = "seconds")]
+    pub call: Duration,
+    /// For a call in all, progress or not.
+    #[serde(deserialize_with = "seconds")]
+    pub call_total: Duration,
+    /// A connection unused for so long is closed.
+    #[serde(deserialize_with = "seconds")]
+    pub idle: Duration,
+    /// For each step of ending a child: after EOF, and again after SIGTERM.
+    #[serde(deserialize_with = "seconds")]
+    pub shutdown: Duration,
+}
+
+impl Default for Timeouts {
+    fn default() -> Self {
+        Self {
+            install: Duration::from_secs(300),
+            handshake: Duration::from_secs(30),
+            list: Duration::from_secs(30),
+            call: Duration::from_secs(120),
+            call_total: Duration::from_secs(600),
+            idle: Duration::from_secs(300),
+            shutdown: Duration::from_secs(3),
+        }
+    }
+}
+
+/// Thresholds of `execute`, on calibrated confidence (a probability, 0 to 1).
+#[derive(Debug, Clone, Copy, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
+pub struct ExecuteSettings {
+    /// Below this the answer is `no_match`.
+    pub no_match_below: f32,
+    /// From this on a tool is taken without asking, however close the second.
+    pub certain_from: f32,
+    /// Under `certain_from`, the second candidate has to be this many times less likely than the
+    /// first, else the answer is `ambiguous`.
+    pub ambiguous_ratio: f32,
+}
+
+impl Default for ExecuteSettings {
+    fn default() -> Self {
+        Self { no_match_below: 0.1, certain_from: 0.5, ambiguous_ratio: 1.5 }
+    }
+}
+
+/// Reads seconds, whole or not, up to a year.
+fn seconds<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Duration, D::Error> {
+    const YEAR: f64 = 365.0 * 24.0 * 3600.0;
+    let value = f64::deserialize(deserializer)?;
+    if (0.0..=YEAR).contains(&value) {
+        Ok(Duration::from_secs_f64(value))
+    } else {
+        Err(serde::de::Error::custom(format!("{value} is not a number of seconds between 0 and a year")))
+    }
+}

@@ -1,0 +1,316 @@
+//! The sentence-transformer itself: tokenizer, BERT forward pass through candle, pooling.
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+};
+
+use candle_core::{DType, Device, Tensor};
+use candle_nn::VarBuilder;
+use candle_transformers::models::bert::{BertModel, Config};
+use serde::{Deserialize, de::DeserializeOwned};
+use tokenizers::{Encoding, Tokenizer, TruncationParams};
+
+use super::{EmbedError, Embedding, ModelFiles, Purpose};
+
+/// A loaded model on the CPU.
+pub struct Encoder {
+    model: BertModel,
+    tokenizer: Tokenizer,
+    pooling: Pooling,
+    prefixes: Prefixes,
+    dimensions: usize,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Pooling {
+    /// Mean over the tokens of a text.
+    Mean,
+    /// The first token stands for the text.
+    FirstToken,
+}
+
+/// What goes before a text, by its purpose.
+#[derive(Debug, Default, Clone, PartialEq, Eq)]
+struct Prefixes {
+    query: String,
+    document: String,
+}
+
+/// `1_Pooling/config.json` of sentence-transformers.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+struct PoolingConfig {
+    pooling_mode_mean_tokens: bool,
+    pooling_mode_cls_token: bool,
+    pooling_mode_max_tokens: bool,
+    pooling_mode_mean_sqrt_len_tokens: bool,
+    pooling_mode_weightedmean_tokens: bool,
+    pooling_mode_lasttoken: bool,
+}
+
+/// `sentence_bert_config.json`.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+struct SentenceConfig {
+    max_seq_length: Option<usize>,
+}
+
+/// `config_sentence_transformers.json`.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+struct PromptConfig {
+    prompts: std::collections::BTreeMap<String, String>,
+}
+
+/// An entry of `modules.json`.
+#[derive(Debug, Deserialize)]
+struct Module {
+    #[serde(rename = "type")]
+    kind: String,
+}
+
+impl Encoder {
+    /// Loads a model from its files.
+    pub fn load(files: &ModelFiles) -> Result<Self, EmbedError> {
+        let folder = &files.folder;
+        check_modules(&folder.join("modules.json"))?;
+        let config_file = folder.join("config.json");
+        let config: Config =
+            read_json(&config_file)?.ok_or(EmbedError::MissingFile { file: config_file.clone() })?;
+        if config.model_type.as_deref().is_some_and(|kind| kind != "bert") {
+            let problem = format!(
+                "model type {:?} is not supported, only \"bert\"",
+                config.model_type.as_deref().unwrap_or_default()
+            );
+            return Err(EmbedError::Unsupported { file: config_file, problem });
+        }
+        let pooling = pooling(&folder.join("1_Pooling/config.json"))?;
+        let sentence: SentenceConfig =
+            read_json(&folder.join("sentence_bert_config.json"))?.unwrap_or_default();
+        let limit = sentence
+            .max_seq_length
+            .unwrap_or(config.max_position_embeddings)
+            .min(config.max_position_embeddings);
+        let tokenizer = load_tokenizer(&folder.join("tokenizer.json"), limit)?;
+        let prompts: PromptConfig =
+            read_json(&folder.join("config_sentence_transformers.json"))?.unwrap_or_default();
+        Ok(Self {
+            model: load_weights(&folder.join("model.safetensors"), &config)?,
+            tokenizer,
+            pooling,
+            prefixes: prefixes(&prompts),
+            dimensions: config.hidden_size,
+        })
+    }
+
+    /// Length of the vectors.
+    pub fn dimensions(&self) -> usize {
+        self.dimensions
+    }
+
+    /// Number of tokens of a text as the model sees it, cut to its limit, special tokens included.
+    pub fn token_count(&self, text: &str, purpose: Purpose) -> Result<usize, EmbedError> {
+        Ok(self.tokenize(text, purpose)?.len())
+    }
+
+    /// Embeds texts in one forward pass: `[texts]` to `[texts, hidden]`. Texts of like length cost
+    /// least, since all are padded to the longest.
+    pub fn encode(&self, texts: &[&str], purpose: Purpose) -> Result<Vec<Embedding>, EmbedError> {
+        if texts.is_empty() {
+            return Ok(Vec::new());
+        }
+        let encodings =
+            texts.iter().map(|text| self.tokenize(text, purpose)).collect::<Result<Vec<_>, _>>()?;
+        let lengths: Vec<usize> = encodings.iter().map(Encoding::len).collect();
+        let longest = lengths.iter().copied().max().unwrap_or_default();
+        let hidden = self
+            .forward(&encodings, &lengths, longest)
+            .map_err(|error| EmbedError::Compute(error.to_string()))?;
+        let row = longest * self.dimensions;
+        hidden
+            .chunks_exact(row)
+            .zip(&lengths)
+            .map(|(states, length)| self.pool(&states[..length * self.dimensions]))
+            .map(|pooled| {
+                Embedding::normalized(pooled)
+                    .ok_or_else(|| EmbedError::Compute("a vector without direction".to_owned()))
+            })
+            .collect()
+    }
+
+    fn tokenize(&self, text: &str, purpose: Purpose) -> Result<Encoding, EmbedError> {
+        let prefix = match purpose {
+            Purpose::Query => &self.prefixes.query,
+            Purpose::Document => &self.prefixes.document,
+        };
+        let encoded = if prefix.is_empty() {
+            self.tokenizer.encode_fast(text, true)
+        } else {
+            self.tokenizer.encode_fast(format!("{prefix}{text}"), true)
+        };
+        encoded.map_err(|error| EmbedError::Compute(format!("the text cannot be tokenized: {error}")))
+    }
+
+    /// Token states of padded texts, row after row: `[texts, longest, hidden]`.
+    fn forward(
+        &self,
+        encodings: &[Encoding],
+        lengths: &[usize],
+        longest: usize,
+    ) -> candle_core::Result<Vec<f32>> {
+        let shape = (encodings.len(), longest);
+        let padded = |values: fn(&Encoding) -> &[u32]| {
+            let mut flat = Vec::with_capacity(shape.0 * shape.1);
+            for encoding in encodings {
+                flat.extend_from_slice(values(encoding));
+                flat.resize(flat.len() + longest - encoding.len(), 0);
+            }
+            Tensor::from_vec(flat, shape, &Device::Cpu)
+        };
+        let ids = padded(Encoding::get_ids)?;
+        let types = padded(Encoding::get_type_ids)?;
+        let all_full = lengths.iter().all(|length| *length == longest);
+        let mask = if all_full { None } else { Some(padded(Encoding::get_attention_mask)?) };
+        self.model.forward(&ids, &types, mask.as_ref())?.flatten_all()?.to_vec1()
+    }
+
+    /// One vector from the states of a text's own tokens, `[tokens, hidden]` to `[hidden]`.
+    fn pool(&self, states: &[f32]) -> Vec<f32> {
+        match self.pooling {
+            Pooling::FirstToken => states[..self.dimensions].to_vec(),
+            // The sum has the direction of the mean, and the length is set to 1 anyway.
+            Pooling::Mean => {
+                states.chunks_exact(self.dimensions).fold(vec![0.0; self.dimensions], |mut sum, token| {
+                    sum.iter_mut().zip(token).for_each(|(sum, value)| *sum += value);
+                    sum
+                })
+            }
+        }
+    }
+}
+
+fn load_tokenizer(file: &Path, limit: usize) -> Result<Tokenizer, EmbedError> {
+    let unsupported = |error: &dyn std::fmt::Display| EmbedError::Unsupported {
+        file: file.to_owned(),
+        problem: error.to_string(),
+    };
+    let mut tokenizer = Tokenizer::from_bytes(read(file)?).map_err(|error| unsupported(&error))?;
+    // The file may carry fixed padding and another limit; ours are those of the sentence-transformer.
+    tokenizer.with_padding(None);
+    tokenizer
+        .with_truncation(Some(TruncationParams { max_length: limit, ..TruncationParams::default() }))
+        .map_err(|error| unsupported(&error))?;
+    Ok(tokenizer)
+}
+
+fn load_weights(file: &Path, config: &Config) -> Result<BertModel, EmbedError> {
+    let load = || {
+        BertModel::load(
+            VarBuilder::from_buffered_safetensors(bytes_of(file)?, DType::F32, &Device::Cpu)?,
+            config,
+        )
+    };
+    load().map_err(|error| EmbedError::Unsupported { file: file.to_owned(), problem: error.to_string() })
+}
+
+fn bytes_of(file: &Path) -> candle_core::Result<Vec<u8>> {
+    fs::read(file).map_err(candle_core::Error::from)
+}
+
+/// Transformer, pooling and normalisation are what we compute; a further layer would be left out
+/// silently, and every vector would be wrong.
+fn check_modules(file: &Path) -> Result<(), EmbedError> {
+    let modules: Vec<Module> = read_json(file)?.unwrap_or_default();
+    let unknown = modules
+        .iter()
+        .map(|module| module.kind.rsplit('.').next().unwrap_or_default())
+        .find(|kind| !matches!(*kind, "Transformer" | "Pooling" | "Normalize"));
+    match unknown {
+        None => Ok(()),
+        Some(kind) => Err(EmbedError::Unsupported {
+            file: file.to_owned(),
+            problem: format!(
+                "it asks for a layer \"{kind}\"; only Transformer, Pooling and Normalize are supported"
+            ),
+        }),
+    }
+}
+
+fn pooling(file: &Path) -> Result<Pooling, EmbedError> {
+    let Some(config) = read_json::<PoolingConfig>(file)? else {
+        return Ok(Pooling::Mean);
+    };
+    let others = config.pooling_mode_max_tokens
+        || config.pooling_mode_mean_sqrt_len_tokens
+        || config.pooling_mode_weightedmean_tokens
+        || config.pooling_mode_lasttoken;
+    match (config.pooling_mode_mean_tokens, config.pooling_mode_cls_token, others) {
+        (true, false, false) => Ok(Pooling::Mean),
+        (false, true, false) => Ok(Pooling::FirstToken),
+        _ => Err(EmbedError::Unsupported {
+            file: file.to_owned(),
+            problem: "only pooling by mean or by first token, and one of them, is supported".to_owned(),
+        }),
+    }
+}
+
+/// The names under which sentence-transformers keep prompts for the two purposes.
+fn prefixes(config: &PromptConfig) -> Prefixes {
+    let first =
+        |names: &[&str]| names.iter().find_map(|name| config.prompts.get(*name)).cloned().unwrap_or_default();
+    Prefixes { query: first(&["query", "s2p_query"]), document: first(&["document", "passage"]) }
+}
+
+fn read(file: &Path) -> Result<Vec<u8>, EmbedError> {
+    fs::read(file).map_err(|source| EmbedError::Read { file: file.to_owned(), source })
+}
+
+/// A JSON file, or none when it is not there.
+fn read_json<T: DeserializeOwned>(file: &Path) -> Result<Option<T>, EmbedError> {
+    if !file.is_file() {
+        return Ok(None);
+    }
+    serde_json::from_slice(&read(file)?)
+        .map(Some)
+        .map_err(|error| EmbedError::Unsupported { file: PathBuf::from(file), problem: error.to_string() })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn written(name: &str, content: &str) -> (tempfile::TempDir, PathBuf) {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join(name);
+        fs::write(&file, content).unwrap();
+        (folder, file)
+    }
+
+    #[test]
+    fn pooling_is_read_from_the_models_own_file() {
+        for (content, expected) in [
+            (r#"{"pooling_mode_mean_tokens": true, "word_embedding_dimension": 4}"#, Some(Pooling::Mean)),
+            (r#"{"pooling_mode_cls_token": true}"#, Some(Pooling::FirstToken)),
+            (r#"{"pooling_mode_max_tokens": true}"#, None),
+            (r#"{"pooling_mode_mean_tokens": true, "pooling_mode_cls_token": true}"#, None),
+        ] {
+            let (_folder, file) = written("config.json", content);
+            assert_eq!(pooling(&file).ok(), expected, "{content}");
+        }
+        assert_eq!(pooling(Path::new("/nowhere")).unwrap(), Pooling::Mean);
+    }
+
+    #[test]
+    fn a_layer_that_we_do_not_compute_is_refused() {
+        let (_folder, file) = written("modules.json", r#"[{"type": "sentence_transformers.models.Dense"}]"#);
+        assert!(check_modules(&file).unwrap_err().to_string().contains("Dense"));
+    }
+
+    #[test]
+    fn prompts_become_prefixes() {
+        let config: PromptConfig =
+            serde_json::from_str(r#"{"prompts": {"query": "query: ", "passage": "passage: "}}"#).unwrap();
+        assert_eq!(prefixes(&config), Prefixes { query: "query: ".into(), document: "passage: ".into() });
+    }
+}

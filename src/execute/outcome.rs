@@ -1,0 +1,337 @@
+//! How a task or a call ended, as facts for programs and as a text that a model can act on.
+
+use std::fmt::Write;
+
+use rmcp::model::{CallToolResult, JsonObject};
+use serde::Serialize;
+use serde_json::{Map, Value, json};
+
+use super::arguments::{Problem, required, summary};
+use crate::{
+    catalog::{Tool, signature},
+    router::{Candidate, RouteTimings},
+};
+
+/// Characters of a description in one line.
+const ONE_LINE_CHARS: usize = 160;
+
+/// Time of each stage in ms; a stage that did not happen has none.
+#[derive(Debug, Clone, Copy, Default, Serialize)]
+pub struct Timings {
+    /// Embedding and searching.
+    #[serde(flatten)]
+    pub route: RouteTimings,
+    /// Getting a connection; starting the child where it did not run.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub start_ms: Option<f64>,
+    /// The call itself.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub call_ms: Option<f64>,
+}
+
+/// Which tool was chosen, how surely, and how long it took.
+#[derive(Debug, Clone, Serialize)]
+pub struct Routing {
+    /// Name of the request in the audit trail.
+    pub request_id: String,
+    /// The server.
+    pub server: String,
+    /// The tool.
+    pub tool: String,
+    /// Probability that it is the right one; none when the caller named it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub confidence: Option<f32>,
+    /// Time of each stage.
+    pub timings: Timings,
+}
+
+impl Routing {
+    /// `server:tool`.
+    pub fn id(&self) -> String {
+        format!("{}:{}", self.server, self.tool)
+    }
+}
+
+/// A tool as answers show it.
+#[derive(Debug, Clone, Serialize)]
+pub struct ToolView {
+    /// The server.
+    pub server: String,
+    /// The tool's own name.
+    pub tool: String,
+    /// Name and parameters with their types.
+    pub signature: String,
+    /// First line of the description, shortened.
+    pub description: String,
+}
+
+impl From<&Tool> for ToolView {
+    fn from(tool: &Tool) -> Self {
+        Self {
+            server: tool.server.clone(),
+            tool: tool.name().to_owned(),
+            signature: signature(&tool.definition),
+            description: one_line(tool.description()),
+        }
+    }
+}
+
+/// A ranked tool as answers show it, with what it was ranked by.
+#[derive(Debug, Clone, Serialize)]
+pub struct CandidateView {
+    /// The tool.
+    #[serde(flatten)]
+    pub tool: ToolView,
+    /// Probability that it does the task.
+    pub confidence: f32,
+    /// What it was ranked by.
+    pub score: f32,
+    /// Cosine of task and tool.
+    pub dense: Option<f32>,
+    /// Saturated BM25.
+    pub lexical: f32,
+    /// The parameters.
+    #[serde(rename = "inputSchema")]
+    pub input_schema: Value,
+}
+
+impl From<&Candidate> for CandidateView {
+    fn from(candidate: &Candidate) -> Self {
+        Self {
+            tool: ToolView::from(&candidate.tool),
+            confidence: candidate.confidence,
+            score: candidate.score,
+            dense: candidate.dense,
+            lexical: candidate.lexical,
+            input_schema: Value::Object((*candidate.tool.definition.input_schema).clone()),
+        }
+    }
+}
+
+/// How it ended.
+#[derive(Debug, Clone)]
+pub enum Outcome {
+    /// The tool ran; the result is the child's own.
+    Done {
+        /// Which tool.
+        routing: Routing,
+        /// What the child answered.
+        result: Box<CallToolResult>,
+    },
+    /// The tool is clear; arguments are missing or wrong.
+    NeedsArguments {
+        /// Which tool.
+        routing: Routing,
+        /// The tool.
+        tool: Tool,
+        /// Arguments that were given.
+        understood: JsonObject,
+        /// What is missing or wrong.
+        problems: Vec<Problem>,
+    },
+    /// Several tools fit.
+    Ambiguous {
+        /// Name of the request in the audit trail.
+        request_id: String,
+        /// Time of each stage.
+        timings: Timings,
+        /// The tools, best first.
+        candidates: Vec<CandidateView>,
+    },
+    /// Nothing fits.
+    NoMatch {
+        /// Name of the request in the audit trail.
+        request_id: String,
+        /// Time of each stage.
+        timings: Timings,
+        /// What came nearest.
+        nearest: Vec<CandidateView>,
+        /// Why words alone were used, where that is so.
+        degraded: Option<String>,
+    },
+    /// The tool may destroy something and was not named by the caller.
+    NeedsConfirmation {
+        /// Which tool.
+        routing: Routing,
+        /// The tool.
+        tool: Tool,
+        /// Its arguments.
+        arguments: JsonObject,
+    },
+    /// What would have been called.
+    DryRun {
+        /// Which tool.
+        routing: Routing,
+        /// The tool.
+        tool: Tool,
+        /// Its arguments.
+        arguments: JsonObject,
+    },
+    /// It could not be done.
+    Failed {
+        /// Name of the request in the audit trail.
+        request_id: String,
+        /// Which tool, where one was chosen.
+        routing: Option<Routing>,
+        /// Calls that were sent.
+        attempts: u32,
+        /// Why, and what can be done.
+        reason: String,
+    },
+}
+
+impl Outcome {
+    /// A failure before anything was sent.
+    pub(super) fn failed(request_id: String, routing: Option<Routing>, reason: String) -> Self {
+        Self::Failed { request_id, routing, attempts: 0, reason }
+    }
+
+    /// The outcome in a word.
+    pub fn status(&self) -> &'static str {
+        match self {
+            Self::Done { .. } => "done",
+            Self::NeedsArguments { .. } => "needs_arguments",
+            Self::Ambiguous { .. } => "ambiguous",
+            Self::NoMatch { .. } => "no_match",
+            Self::NeedsConfirmation { .. } => "needs_confirmation",
+            Self::DryRun { .. } => "dry_run",
+            Self::Failed { .. } => "failed",
+        }
+    }
+
+    /// The chosen tool, where one was chosen.
+    pub fn routing(&self) -> Option<&Routing> {
+        match self {
+            Self::Done { routing, .. }
+            | Self::NeedsArguments { routing, .. }
+            | Self::NeedsConfirmation { routing, .. }
+            | Self::DryRun { routing, .. } => Some(routing),
+            Self::Failed { routing, .. } => routing.as_ref(),
+            Self::Ambiguous { .. } | Self::NoMatch { .. } => None,
+        }
+    }
+
+    /// Facts for programs. `done` carries the child's result under `result`.
+    pub fn structured(&self) -> Value {
+        let mut facts = Map::new();
+        facts.insert("status".to_owned(), json!(self.status()));
+        if let Some(routing) = self.routing()
+            && let Value::Object(routing) = json!(routing)
+        {
+            facts.extend(routing);
+        }
+        let more = match self {
+            Self::Done { result, .. } => json!({"result": result}),
+            Self::NeedsArguments { tool, understood, problems, .. } => json!({
+                "missing": problems,
+                "understood": understood,
+                "inputSchema": tool.definition.input_schema,
+                "call_tool": call_request(tool, &with_blanks(tool, understood)),
+            }),
+            Self::Ambiguous { request_id, timings, candidates } => {
+                json!({"request_id": request_id, "timings": timings, "candidates": candidates})
+            }
+            Self::NoMatch { request_id, timings, nearest, degraded } => {
+                let nearest: Vec<&ToolView> = nearest.iter().map(|candidate| &candidate.tool).collect();
+                json!({"request_id": request_id, "timings": timings, "nearest": nearest, "degraded": degraded})
+            }
+            Self::NeedsConfirmation { tool, arguments, .. } | Self::DryRun { tool, arguments, .. } => {
+                json!({"call_tool": call_request(tool, arguments)})
+            }
+            Self::Failed { request_id, attempts, reason, .. } => {
+                json!({"request_id": request_id, "attempts": attempts, "reason": reason})
+            }
+        };
+        if let Value::Object(more) = more {
+            facts.extend(more);
+        }
+        Value::Object(facts)
+    }
+
+    /// The outcome for a model: what happened and what to do next. Empty for `done`, where the
+    /// child's own content speaks.
+    pub fn text(&self) -> String {
+        match self {
+            Self::Done { .. } => String::new(),
+            Self::NeedsArguments { routing, tool, understood, problems } => {
+                let request = call_request(tool, &with_blanks(tool, understood));
+                format!(
+                    "{} fits, but its arguments are not complete: {}.\n{}\n{}\nCall it with call_tool, each null replaced: {request}",
+                    routing.id(),
+                    summary(problems),
+                    signature(&tool.definition),
+                    one_line(tool.description()),
+                )
+            }
+            Self::Ambiguous { candidates, .. } => {
+                let mut text = "Several tools fit. Choose one and call it with call_tool:".to_owned();
+                candidates.iter().for_each(|candidate| push_line(&mut text, candidate));
+                text
+            }
+            Self::NoMatch { nearest, degraded, .. } => {
+                let mut text = "No tool fits this task.".to_owned();
+                if let Some(reason) = degraded {
+                    write!(text, " Tools were searched by words only, since {reason}.").ok();
+                }
+                if !nearest.is_empty() {
+                    text.push_str(" The nearest, which are probably not what is meant:");
+                    nearest.iter().for_each(|candidate| push_line(&mut text, candidate));
+                }
+                text
+            }
+            Self::NeedsConfirmation { routing, tool, arguments } => format!(
+                "{} may change or delete things for good, so it was not called. If that is wanted, call it with call_tool: {}",
+                routing.id(),
+                call_request(tool, arguments)
+            ),
+            Self::DryRun { routing, tool, arguments } => {
+                format!("{} would be called: {}", routing.id(), call_request(tool, arguments))
+            }
+            Self::Failed { reason, .. } => reason.clone(),
+        }
+    }
+}
+
+fn push_line(text: &mut String, candidate: &CandidateView) {
+    let tool = &candidate.tool;
+    // Writing to a String cannot fail.
+    write!(
+        text,
+        "\n- {}:{} ({:.2}): {}",
+        tool.server, tool.signature, candidate.confidence, tool.description
+    )
+    .ok();
+}
+
+/// The `call_tool` request for a tool.
+fn call_request(tool: &Tool, arguments: &JsonObject) -> Value {
+    json!({"tool": tool.id(), "arguments": arguments})
+}
+
+/// The given arguments, and null for each required one that is missing: a null passes no check of a
+/// typed parameter, so a blank that stays blank is noticed.
+fn with_blanks(tool: &Tool, given: &JsonObject) -> JsonObject {
+    let mut arguments = given.clone();
+    for name in required(&tool.definition.input_schema) {
+        arguments.entry(name.to_owned()).or_insert(Value::Null);
+    }
+    arguments
+}
+
+/// The first paragraph, on one line, cut at a word.
+fn one_line(text: &str) -> String {
+    let paragraph = text.trim().split("\n\n").next().unwrap_or_default();
+    let words: Vec<&str> = paragraph.split_whitespace().collect();
+    let mut line = String::new();
+    for word in words {
+        if line.chars().count() + word.chars().count() + 1 > ONE_LINE_CHARS {
+            line.push('…');
+            break;
+        }
+        if !line.is_empty() {
+            line.push(' ');
+        }
+        line.push_str(word);
+    }
+    line
+}

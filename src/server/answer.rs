@@ -1,0 +1,152 @@
+//! From outcomes to MCP results. A child's own result passes through untouched; everything else is
+//! a text that a model can act on, with the same facts as `structuredContent`.
+
+use rmcp::model::{CallToolResult, ContentBlock, MetaObject};
+use serde_json::{Value, json};
+
+use super::tools::Detail;
+use crate::{
+    catalog::Tool,
+    child::ServerStatus,
+    execute::{CandidateView, Outcome, ResolveError, Routing, Target, ToolView},
+    index::Snapshot,
+    router::Route,
+};
+
+/// Key of the routing facts in `_meta`.
+pub(super) const META_KEY: &str = "orchestrator";
+
+/// The result for an outcome. `failed` is an error; what only needs one more turn is not.
+pub(super) fn outcome(outcome: Outcome) -> CallToolResult {
+    match outcome {
+        Outcome::Done { routing, result } => with_routing(*result, &routing),
+        other => {
+            let mut result = facts(other.text(), other.structured());
+            result.is_error = Some(matches!(other, Outcome::Failed { .. }));
+            result
+        }
+    }
+}
+
+fn with_routing(mut result: CallToolResult, routing: &Routing) -> CallToolResult {
+    let mut facts = json!(routing);
+    facts["status"] = json!("done");
+    result.meta.get_or_insert_with(MetaObject::new).0.insert(META_KEY.to_owned(), facts);
+    result
+}
+
+/// A mistake in the input of one of the four tools.
+pub(super) fn bad_input(tool: &str, problem: &str) -> CallToolResult {
+    CallToolResult::error(vec![ContentBlock::text(format!("{tool}: {problem}"))])
+}
+
+/// Ranked tools.
+pub(super) fn ranked(route: &Route, detail: Detail) -> CallToolResult {
+    let views: Vec<CandidateView> = route.candidates.iter().map(CandidateView::from).collect();
+    let lines = views.iter().map(|view| {
+        line(&view.tool, Some(view.confidence), (detail == Detail::Full).then_some(&view.input_schema))
+    });
+    let text =
+        if views.is_empty() { "No tool found.".to_owned() } else { lines.collect::<Vec<_>>().join("\n") };
+    let results: Vec<Value> = views
+        .iter()
+        .map(|view| match detail {
+            Detail::Full => json!(view),
+            Detail::Compact => compact(&view.tool, Some(view.confidence)),
+        })
+        .collect();
+    let degraded = route.degraded.as_ref().map(ToString::to_string);
+    let mut structured = json!({"results": results});
+    if let Some(reason) = degraded {
+        structured["degraded"] = json!(reason);
+    }
+    facts(text, structured)
+}
+
+/// Tools asked for by name.
+pub(super) fn named<'a>(
+    found: impl Iterator<Item = (&'a str, Result<Target, ResolveError>)>,
+    detail: Detail,
+) -> CallToolResult {
+    let (mut lines, mut results) = (Vec::new(), Vec::new());
+    for (name, target) in found {
+        match target {
+            Ok(Target::Known(tool)) => {
+                let schema = Value::Object((*tool.definition.input_schema).clone());
+                let view = ToolView::from(&*tool);
+                lines.push(line(&view, None, (detail == Detail::Full).then_some(&schema)));
+                let mut entry = compact(&view, None);
+                if detail == Detail::Full {
+                    entry["description"] = json!(tool.description());
+                    entry["inputSchema"] = schema;
+                }
+                results.push(entry);
+            }
+            Ok(Target::Unseen { server, .. }) => {
+                lines.push(format!("{name}: the tools of {server} are not known yet"))
+            }
+            Err(error) => lines.push(format!("{name}: {error}")),
+        }
+    }
+    facts(lines.join("\n"), json!({"results": results}))
+}
+
+/// Servers and their states; with `server`, its tools as well.
+pub(super) fn servers(
+    statuses: &[ServerStatus],
+    snapshot: &Snapshot,
+    server: Option<&str>,
+) -> CallToolResult {
+    let shown: Vec<&ServerStatus> =
+        statuses.iter().filter(|status| server.is_none_or(|server| status.server == server)).collect();
+    if let (Some(server), true) = (server, shown.is_empty()) {
+        let near = crate::child::nearest(server, statuses.iter().map(|status| status.server.as_str()));
+        let hint = near.map_or_else(String::new, |near| format!("; did you mean \"{near}\"?"));
+        return bad_input("list_servers", &format!("unknown server \"{server}\"{hint}"));
+    }
+    let count = |name: &str| snapshot.tools().filter(|tool| tool.server == name).count();
+    let mut lines = Vec::new();
+    let mut entries = Vec::new();
+    for status in shown {
+        let known = snapshot.servers().contains_key(&status.server);
+        let state = serde_json::to_value(status.state).unwrap_or_default();
+        let tools =
+            if known { format!("{} tools", count(&status.server)) } else { "tools not known yet".to_owned() };
+        let reason = status.reason.as_ref().map_or_else(String::new, |reason| format!(" ({reason})"));
+        lines.push(format!("{}: {}, {tools}{reason}", status.server, state.as_str().unwrap_or_default()));
+        let mut entry = json!(status);
+        if known {
+            entry["tools"] = json!(count(&status.server));
+        }
+        entries.push(entry);
+    }
+    let mut structured = json!({"servers": entries});
+    if let Some(server) = server {
+        let tools: Vec<ToolView> =
+            snapshot.tools().filter(|tool: &&Tool| tool.server == server).map(ToolView::from).collect();
+        lines.extend(tools.iter().map(|tool| line(tool, None, None)));
+        structured["tools"] = json!(tools);
+    }
+    let text = if lines.is_empty() { "No server is configured.".to_owned() } else { lines.join("\n") };
+    facts(text, structured)
+}
+
+fn line(tool: &ToolView, confidence: Option<f32>, schema: Option<&Value>) -> String {
+    let confidence = confidence.map_or_else(String::new, |confidence| format!(" ({confidence:.2})"));
+    let schema = schema.map_or_else(String::new, |schema| format!("\n  {schema}"));
+    format!("- {}:{}{confidence}: {}{schema}", tool.server, tool.signature, tool.description)
+}
+
+fn compact(tool: &ToolView, confidence: Option<f32>) -> Value {
+    let mut entry = json!(tool);
+    if let Some(confidence) = confidence {
+        entry["confidence"] = json!(confidence);
+    }
+    entry
+}
+
+fn facts(text: String, structured: Value) -> CallToolResult {
+    let mut result = CallToolResult::success(vec![ContentBlock::text(text)]);
+    result.structured_content = Some(structured);
+    result
+}
