@@ -17,6 +17,9 @@ use crate::{
 /// Tool lists that may wait to be taken in.
 const WAITING_LISTINGS: usize = 64;
 
+/// Tool lists as children give them.
+pub type Listings = tokio::sync::mpsc::Receiver<Listing>;
+
 /// A running orchestrator. Nothing is started but its own threads: children start when needed.
 pub struct Orchestrator {
     /// What the user wrote.
@@ -40,10 +43,21 @@ pub struct Orchestrator {
 }
 
 impl Orchestrator {
-    /// Puts the parts together inside a tokio runtime. `guard` is the orchestrator's executable,
+    /// Puts the parts together inside a tokio runtime, and takes in what children list. `guard` is the orchestrator's executable,
     /// which guards each child on Linux. Where the data folder cannot be written, the catalog is
     /// kept in memory, with a warning.
     pub fn start(config: Config, paths: Paths, guard: Option<PathBuf>) -> Result<Self, StoreError> {
+        let (orchestrator, listings) = Self::start_without_listening(config, paths, guard)?;
+        tokio::spawn(take_in(orchestrator.library.clone(), listings));
+        Ok(orchestrator)
+    }
+
+    /// Like [`Self::start`], for callers that take in lists themselves, as from this receiver.
+    pub fn start_without_listening(
+        config: Config,
+        paths: Paths,
+        guard: Option<PathBuf>,
+    ) -> Result<(Self, Listings), StoreError> {
         let store = match Store::open(&paths.catalog()) {
             Ok(store) => store,
             Err(error) => {
@@ -56,7 +70,6 @@ impl Orchestrator {
         let threshold = config.settings.hnsw_threshold;
         let library = Library::start(store.clone(), embedder.clone(), &config.servers, threshold)?;
         let (listings, arrived) = tokio::sync::mpsc::channel(WAITING_LISTINGS);
-        tokio::spawn(take_in(library.clone(), arrived));
         let options = PoolOptions { timeouts: config.settings.timeouts, guard };
         let pool = Pool::new(&config.servers, options, listings);
         let audit = Audit::start(&paths.audit());
@@ -69,7 +82,8 @@ impl Orchestrator {
             config.settings.execute,
             config.servers.keys().cloned(),
         );
-        Ok(Self { config, paths, store, embedder, library, pool, router, executor, audit })
+        let orchestrator = Self { config, paths, store, embedder, library, pool, router, executor, audit };
+        Ok((orchestrator, arrived))
     }
 
     /// Ends all children.
@@ -79,12 +93,12 @@ impl Orchestrator {
 }
 
 /// Takes in each tool list that a child gives, at its start and after each change.
-async fn take_in(library: Library, mut listings: tokio::sync::mpsc::Receiver<Listing>) {
+async fn take_in(library: Library, mut listings: Listings) {
     while let Some(listing) = listings.recv().await {
         let server = listing.server.clone();
         match library.apply(listing, false, None).await {
             Ok(taken) if taken.changes.is_empty() => {}
-            Ok(taken) => tracing::info!(
+            Ok(taken) => tracing::debug!(
                 server,
                 added = taken.changes.added.len(),
                 changed = taken.changes.changed.len(),

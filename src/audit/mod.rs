@@ -58,12 +58,12 @@ pub enum AuditError {
         #[source]
         source: std::io::Error,
     },
-    /// SQLite refused.
+    /// `SQLite` refused.
     #[error("the audit trail {} failed", file.display())]
     Sqlite {
         /// The database.
         file: PathBuf,
-        /// What SQLite said.
+        /// What `SQLite` said.
         #[source]
         source: rusqlite::Error,
     },

@@ -1,5 +1,5 @@
 //! What every child can do: tool records, the difference between two lists of them, the texts by
-//! which they are found, and the SQLite store that keeps all of it over restarts.
+//! which they are found, and the `SQLite` store that keeps all of it over restarts.
 
 mod diff;
 mod signature;

@@ -1,4 +1,4 @@
-//! The catalog on disk: servers, tools, vectors and the word index, in one SQLite file that may be
+//! The catalog on disk: servers, tools, vectors and the word index, in one `SQLite` file that may be
 //! deleted at any time at the cost of a reindex. Two processes on one file work (WAL).
 
 use std::{
@@ -62,12 +62,12 @@ pub enum StoreError {
         #[source]
         source: std::io::Error,
     },
-    /// SQLite refused.
+    /// `SQLite` refused.
     #[error("the catalog {} failed", file.display())]
     Sqlite {
         /// The database.
         file: PathBuf,
-        /// What SQLite said.
+        /// What `SQLite` said.
         #[source]
         source: rusqlite::Error,
     },
@@ -145,12 +145,11 @@ impl Store {
         writer.pragma_update(None, "synchronous", "NORMAL")?;
         writer.pragma_update(None, "foreign_keys", true)?;
         migrate(&mut writer)?;
-        // Touches every table, so that damage shows now and not in the middle of a search.
-        writer.query_row(
-            "SELECT count(*) FROM tools JOIN servers ON servers.name = tools.server",
-            [],
-            |_| Ok(()),
-        )?;
+        // So that damage shows now and not in the middle of a search.
+        writer.query_row("PRAGMA quick_check(1)", [], |row| match row.get::<_, String>(0)?.as_str() {
+            "ok" => Ok(()),
+            problem => Err(damage(problem)),
+        })?;
         let reader = Connection::open(file)?;
         reader.busy_timeout(BUSY_TIMEOUT)?;
         Ok(Self {
@@ -372,14 +371,15 @@ fn migrate(connection: &mut Connection) -> rusqlite::Result<()> {
             transaction.pragma_update(None, "user_version", SCHEMA_VERSION)?;
         }
         other => {
-            let code = rusqlite::ffi::Error { code: ErrorCode::NotADatabase, extended_code: 0 };
-            return Err(rusqlite::Error::SqliteFailure(
-                code,
-                Some(format!("it has format {other}, this program uses {SCHEMA_VERSION}")),
-            ));
+            return Err(damage(&format!("it has format {other}, this program uses {SCHEMA_VERSION}")));
         }
     }
     transaction.commit()
+}
+
+fn damage(problem: &str) -> rusqlite::Error {
+    let code = rusqlite::ffi::Error { code: ErrorCode::DatabaseCorrupt, extended_code: 0 };
+    rusqlite::Error::SqliteFailure(code, Some(problem.to_owned()))
 }
 
 /// Whether a new file would help. A full disk or a locked file is not damage.

@@ -6,22 +6,21 @@ use serde_json::Value;
 /// Goes into the key of every vector; raise it whenever [`to_embed`] gives another text.
 pub const FORMAT_VERSION: u32 = 1;
 
-/// Characters of a description that are embedded; the encoder reads no more tokens than these hold.
-const EMBEDDED_DESCRIPTION_CHARS: usize = 2_000;
-/// Characters of a description that are searched by words.
-const SEARCHED_DESCRIPTION_CHARS: usize = 8_000;
+/// Characters of a description that are read: the encoder takes in no more tokens than these hold,
+/// and what comes later in a long one is rarely what the tool is for.
+const DESCRIPTION_CHARS: usize = 2_000;
 
 /// The text whose vector stands for the tool: server, name, description, parameter names.
 pub fn to_embed(server: &str, tool: &Definition) -> String {
     let mut text = format!("{} {}", identifier_words(server), identifier_words(&tool.name));
-    let description = beginning(tool.description.as_deref().unwrap_or_default(), EMBEDDED_DESCRIPTION_CHARS);
-    if !description.trim().is_empty() {
+    let description = collapse_spaces(description(tool));
+    if !description.is_empty() {
         text.push_str(": ");
-        text.push_str(&collapse_spaces(description));
+        text.push_str(&description);
     }
     let parameters = parameter_names(tool);
     if !parameters.is_empty() {
-        text.push_str(" Parameters: ");
+        text.push(' ');
         text.push_str(&parameters.join(", "));
     }
     text
@@ -39,7 +38,7 @@ pub struct Words {
     pub server: String,
     /// Words of the tool's name and title.
     pub name: String,
-    /// The description.
+    /// The description, and the parts of its compound words.
     pub description: String,
     /// Words of the parameter names.
     pub parameters: String,
@@ -48,14 +47,45 @@ pub struct Words {
 impl Words {
     /// The fields of a tool of `server`.
     pub fn new(server: &str, tool: &Definition) -> Self {
-        let description = tool.description.as_deref().unwrap_or_default();
+        let mut text = description(tool).to_owned();
+        // "GitHub" is also found as "git hub", as a query for it asks for either.
+        for parts in pieces(description(tool)).filter_map(parts) {
+            text.push(' ');
+            text.push_str(&parts);
+        }
         Self {
             server: identifier_words(server),
             name: identifier_words(&tool.name),
-            description: beginning(description, SEARCHED_DESCRIPTION_CHARS).to_owned(),
+            description: text,
             parameters: parameter_names(tool).join(" "),
         }
     }
+}
+
+/// The words of a query, as they may stand in a tool's text: each as it is, in lower case, and its
+/// parts where it has several ("gitHub" is `github`, `git`, `hub`).
+pub fn query_words(text: &str) -> Vec<String> {
+    let mut words = Vec::new();
+    for piece in pieces(text) {
+        words.push(piece.to_lowercase());
+        words.extend(parts(piece).iter().flat_map(|parts| parts.split(' ').map(str::to_owned)));
+    }
+    words
+}
+
+/// Runs of letters and digits.
+fn pieces(text: &str) -> impl Iterator<Item = &str> {
+    text.split(|character: char| !character.is_alphanumeric()).filter(|piece| !piece.is_empty())
+}
+
+/// The words of a piece that has several, joined by spaces.
+fn parts(piece: &str) -> Option<String> {
+    Some(identifier_words(piece)).filter(|words| words.contains(' '))
+}
+
+/// The part of the description that is read.
+fn description(tool: &Definition) -> &str {
+    beginning(tool.description.as_deref().unwrap_or_default().trim(), DESCRIPTION_CHARS)
 }
 
 /// The parameters of a tool's input schema, each split into words, in their order.
@@ -147,17 +177,25 @@ mod tests {
         );
         assert_eq!(
             to_embed("time", &definition),
-            "time get current time: Get current time in a timezone Parameters: time zone"
+            "time get current time: Get current time in a timezone time zone"
         );
         let bare = tool("ping", "", json!({"type": "object"}));
         assert_eq!(to_embed("net", &bare), "net ping");
     }
 
+    #[test]
+    fn compound_words_are_found_whole_and_in_parts() {
+        let definition = tool("x", "Open a pull request on GitHub", json!({"type": "object"}));
+        assert_eq!(Words::new("s", &definition).description, "Open a pull request on GitHub git hub");
+        assert_eq!(query_words("GitHub's API"), ["github", "git", "hub", "s", "api"]);
+    }
+
     proptest! {
         #[test]
-        fn words_are_clean_for_any_identifier(identifier in "\\PC{0,30}") {
+        fn words_are_clean_for_any_identifier(identifier in "\\PC{0,30}", plain in "[A-Za-z0-9äÖß_ -]{0,30}") {
             let words = identifier_words(&identifier);
             prop_assert!(!words.contains("  ") && words.trim() == words);
+            let words = identifier_words(&plain);
             prop_assert_eq!(&identifier_words(&words), &words);
         }
     }

@@ -96,7 +96,7 @@ impl Connection {
         let (process, stdout, stdin) =
             Process::spawn(server, config, options.guard.as_deref(), timeouts.shutdown)?;
         let changed = Arc::new(Notify::new());
-        let handler = ChildClient { server: server.to_owned(), changed: Arc::clone(&changed) };
+        let handler = ChildClient { changed: Arc::clone(&changed) };
         let transport = AsyncRwTransport::new(stdout, stdin).with_max_line_length(MAX_LINE_BYTES);
         let stderr = process.stderr();
 
@@ -104,7 +104,7 @@ impl Connection {
             let limit = start_limit(&config.command, &timeouts);
             let running = match timeout(limit, handler.serve(transport)).await {
                 Ok(Ok(running)) => running,
-                Ok(Err(error)) => return Err(Failure::Handshake(error)),
+                Ok(Err(error)) => return Err(Failure::Handshake(Box::new(error))),
                 Err(_) => return Err(Failure::Timeout("initialize", limit)),
             };
             let listing = list_with_deadline(server, running.peer(), timeouts.list).await?;
@@ -324,7 +324,7 @@ fn start_limit(command: &str, timeouts: &Timeouts) -> Duration {
 /// Why a session did not come about, before the process was looked at for the reason.
 #[derive(Debug)]
 enum Failure {
-    Handshake(ClientInitializeError),
+    Handshake(Box<ClientInitializeError>),
     List(ServiceError),
     Timeout(&'static str, Duration),
     ShuttingDown,
@@ -337,8 +337,7 @@ impl Failure {
         // A child whose pipes are closed is asked for its exit code first; one that hangs is not
         // given time to end by itself.
         let closed = match &self {
-            Self::Handshake(ClientInitializeError::ConnectionClosed(_)) => Some("during the handshake"),
-            Self::Handshake(ClientInitializeError::TransportError { .. }) => Some("during the handshake"),
+            Self::Handshake(error) if is_closed(error) => Some("during the handshake"),
             Self::List(ServiceError::TransportClosed | ServiceError::TransportSend(_)) => {
                 Some("while listing its tools")
             }
@@ -352,14 +351,12 @@ impl Failure {
             return ConnectError::Exited { server, when, status, stderr };
         }
         match self {
-            Self::Handshake(ClientInitializeError::JsonRpcError(error)) => ConnectError::Refused {
-                server,
-                what: "initialize",
-                message: error.message.into_owned(),
-                stderr,
-            },
             Self::Handshake(error) => {
-                ConnectError::Refused { server, what: "initialize", message: error.to_string(), stderr }
+                let message = match *error {
+                    ClientInitializeError::JsonRpcError(error) => error.message.into_owned(),
+                    other => other.to_string(),
+                };
+                ConnectError::Refused { server, what: "initialize", message, stderr }
             }
             Self::List(ServiceError::McpError(error)) => ConnectError::Refused {
                 server,
@@ -374,6 +371,11 @@ impl Failure {
             Self::ShuttingDown => ConnectError::ShuttingDown,
         }
     }
+}
+
+/// Whether a handshake failed because the child's pipes are closed.
+fn is_closed(error: &ClientInitializeError) -> bool {
+    matches!(error, ClientInitializeError::ConnectionClosed(_) | ClientInitializeError::TransportError { .. })
 }
 
 async fn list_with_deadline(
@@ -442,7 +444,6 @@ fn server_info(peer: &Peer<RoleClient>) -> ServerInfo {
 
 /// Our side of the session, as the child sees it.
 struct ChildClient {
-    server: String,
     changed: Arc<Notify>,
 }
 

@@ -182,10 +182,15 @@ fn did_you_mean(suggestion: Option<&str>) -> String {
 
 /// The name among `names` that is nearest to `wanted`, if any is near enough to be a slip.
 pub fn nearest<'a>(wanted: &str, names: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
-    let lower = wanted.to_lowercase();
+    // Two measures: the first knows shared beginnings, the second swapped and missing letters.
+    let similarity = |name: &str| {
+        let (wanted, name) = (wanted.to_lowercase(), name.to_lowercase());
+        let edits = strsim::normalized_damerau_levenshtein(&wanted, &name);
+        if edits >= 0.6 { edits.max(0.75) } else { 0.0 }.max(strsim::jaro_winkler(&wanted, &name))
+    };
     names
         .into_iter()
-        .map(|name| (strsim::jaro_winkler(&lower, &name.to_lowercase()), name))
+        .map(|name| (similarity(name), name))
         .filter(|(similarity, _)| *similarity >= 0.75)
         .max_by(|left, right| left.0.total_cmp(&right.0))
         .map(|(_, name)| name)

@@ -15,13 +15,13 @@ pub struct Arguments {
     /// The tool
     tool: String,
     /// Its arguments, as a JSON object
-    #[arg(long, value_name = "JSON", default_value = "{}")]
-    arguments: String,
+    #[arg(long = "arguments", value_name = "JSON", default_value = "{}")]
+    json: String,
 }
 
 /// Calls a tool and prints its answer.
 pub async fn run(arguments: Arguments, context: Context, out: &mut Output) -> anyhow::Result<Exit> {
-    let given = parse_arguments(arguments.arguments.into()).map_err(UsageError)?;
+    let given = parse_arguments(arguments.json.into()).map_err(UsageError)?;
     let orchestrator = context.start()?;
     let name = format!("{}:{}", arguments.server, arguments.tool);
     let outcome = until_interrupted(|cancel| async move {

@@ -27,8 +27,9 @@ use crate::{
     router::{Candidate, Mode, Router, Scope, confidence::Evidence},
 };
 
-/// Tools ranked for each query.
-const DEPTH: usize = 10;
+/// Tools ranked for each query: more than the metrics at 10 need, since the reciprocal rank counts
+/// later hits as well.
+const DEPTH: usize = 100;
 
 /// Options of `eval`.
 #[derive(Debug, clap::Args)]
@@ -42,7 +43,7 @@ pub struct Arguments {
     /// Which searches take part
     #[arg(long, value_enum, default_value_t)]
     mode: Mode,
-    /// Write what the confidence is computed from, one line a query, for scripts/fit_confidence.py
+    /// Write what the confidence is computed from, one line a query, for `scripts/fit_confidence.py`
     #[arg(long, value_name = "FILE", hide = true)]
     evidence: Option<PathBuf>,
 }

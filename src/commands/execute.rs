@@ -1,5 +1,7 @@
 //! `orchestrator execute`: a task from the command line, as a host would send it.
 
+use std::fmt::Write;
+
 use tokio_util::sync::CancellationToken;
 
 use super::{
@@ -8,7 +10,7 @@ use super::{
 };
 use crate::{
     cli::Exit,
-    execute::{Outcome, Task, parse_arguments},
+    execute::{Outcome, Routing, Task, Timings, parse_arguments},
 };
 
 /// Options of `execute`.
@@ -17,8 +19,8 @@ pub struct Arguments {
     /// What is wanted, in plain language
     task: String,
     /// Arguments of the tool, as a JSON object
-    #[arg(long, value_name = "JSON")]
-    arguments: Option<String>,
+    #[arg(long = "arguments", value_name = "JSON")]
+    json: Option<String>,
     /// Use this server only
     #[arg(long, value_name = "NAME")]
     server: Option<String>,
@@ -29,8 +31,7 @@ pub struct Arguments {
 
 /// Does a task and prints how it ended.
 pub async fn run(arguments: Arguments, context: Context, out: &mut Output) -> anyhow::Result<Exit> {
-    let given =
-        arguments.arguments.map(|text| parse_arguments(text.into())).transpose().map_err(UsageError)?;
+    let given = arguments.json.map(|text| parse_arguments(text.into())).transpose().map_err(UsageError)?;
     if arguments.task.trim().is_empty() {
         return Err(UsageError("the task is empty; say in a sentence what is wanted".to_owned()).into());
     }
@@ -72,26 +73,7 @@ pub(super) fn print(outcome: &Outcome, out: &mut Output) -> std::io::Result<()> 
         return out.json(&outcome.structured());
     }
     if let Some(routing) = outcome.routing() {
-        let confidence =
-            routing.confidence.map_or_else(String::new, |confidence| format!(", confidence {confidence:.2}"));
-        let timings = &routing.timings;
-        let stage = |name: &str, time: Option<f64>| {
-            time.map_or_else(String::new, |time| format!(", {name} {time:.1} ms"))
-        };
-        let routed = confidence.is_empty().then(String::new).unwrap_or_else(|| {
-            format!(
-                "{}{}",
-                stage("embed", Some(timings.route.embed_ms)),
-                stage("search", Some(timings.route.search_ms))
-            )
-        });
-        out.line(format!(
-            "{} → {}{confidence}{routed}{}{}",
-            outcome.status(),
-            routing.id(),
-            stage("start", timings.start_ms),
-            stage("call", timings.call_ms)
-        ))?;
+        out.line(format!("{} → {}{}", outcome.status(), routing.id(), facts(routing)))?;
     } else {
         out.line(outcome.status())?;
     }
@@ -107,6 +89,25 @@ pub(super) fn print(outcome: &Outcome, out: &mut Output) -> std::io::Result<()> 
         }
         other => out.line(printable(&other.text())),
     }
+}
+
+/// Confidence and the time of each stage.
+fn facts(routing: &Routing) -> String {
+    let Timings { route, start_ms, call_ms } = routing.timings;
+    let mut facts =
+        routing.confidence.map_or_else(String::new, |confidence| format!(", confidence {confidence:.2}"));
+    let stages = [
+        ("embed", route.map(|route| route.embed_ms)),
+        ("search", route.map(|route| route.search_ms)),
+        ("start", start_ms),
+        ("call", call_ms),
+    ];
+    for (name, time) in stages {
+        if let Some(time) = time {
+            write!(facts, ", {name} {time:.1} ms").ok();
+        }
+    }
+    facts
 }
 
 /// The exit code of an outcome.

@@ -30,6 +30,11 @@ impl Context {
     fn start(self) -> anyhow::Result<Orchestrator> {
         Ok(Orchestrator::start(self.config, self.paths, guard())?)
     }
+
+    /// The same for a command that takes in tool lists itself.
+    fn start_without_listening(self) -> anyhow::Result<Orchestrator> {
+        Ok(Orchestrator::start_without_listening(self.config, self.paths, guard())?.0)
+    }
 }
 
 /// This executable. `/proc/self/exe` stays right when the file is replaced by a newer one.

@@ -52,7 +52,7 @@ struct ServerSummary {
 pub async fn run(arguments: Arguments, context: Context, out: &mut Output) -> anyhow::Result<Exit> {
     let started = Instant::now();
     let wanted = wanted(&arguments, &context)?;
-    let orchestrator = context.start()?;
+    let orchestrator = context.start_without_listening()?;
     let bar = progress_bar(wanted.len(), out);
     let mut tasks = JoinSet::new();
     for server in wanted {

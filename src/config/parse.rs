@@ -248,7 +248,7 @@ mod tests {
     fn errors_name_file_line_and_key() {
         assert_eq!(
             message("{\n  \"mcpServers\": {\n    \"a\": {\"command\": \"x\", \"args\": \"-y\"}}}"),
-            "config.json:3:37: invalid type: string \"-y\", expected a sequence (in mcpServers.a.args)"
+            "config.json:3:38: invalid type: string \"-y\", expected a sequence (in mcpServers.a.args)"
         );
         let unknown = message(r#"{"orchestrator": {"timeouts": {"handshke": 3}}}"#);
         assert!(unknown.contains("`handshke`") && unknown.contains("`handshake`"), "{unknown}");

@@ -40,6 +40,7 @@ struct Prefixes {
 /// `1_Pooling/config.json` of sentence-transformers.
 #[derive(Debug, Default, Deserialize)]
 #[serde(default)]
+#[expect(clippy::struct_excessive_bools, reason = "the file's own form")]
 struct PoolingConfig {
     pooling_mode_mean_tokens: bool,
     pooling_mode_cls_token: bool,

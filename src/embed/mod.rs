@@ -43,7 +43,9 @@ impl Embedding {
         if !norm.is_finite() || norm <= f32::EPSILON {
             return None;
         }
-        values.iter_mut().for_each(|value| *value /= norm);
+        for value in &mut values {
+            *value /= norm;
+        }
         Some(Self(values))
     }
 

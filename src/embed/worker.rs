@@ -113,7 +113,7 @@ impl Embedder {
                 .send_replace(Some(encoder.as_ref().map(|(facts, _)| Arc::clone(facts)).map_err(Arc::clone)));
             let encoder = encoder.map(|(_, encoder)| encoder);
             while let Some(work) = worker_queue.next() {
-                answer(work, encoder.as_ref().map_err(|error| error));
+                answer(work, encoder.as_ref());
             }
         });
         if let Err(error) = spawned {

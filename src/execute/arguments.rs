@@ -43,18 +43,14 @@ pub fn validate(schema: &JsonObject, arguments: &JsonObject) -> Vec<Problem> {
 
 /// `/items/0/name` as `items[0].name`.
 fn field_of(pointer: &str) -> String {
-    let mut field = String::new();
-    for part in pointer.split('/').skip(1) {
-        if part.chars().all(|character| character.is_ascii_digit()) && !field.is_empty() {
-            field.push_str(&format!("[{part}]"));
-        } else {
-            if !field.is_empty() {
-                field.push('.');
-            }
-            field.push_str(&part.replace("~1", "/").replace("~0", "~"));
+    pointer.split('/').skip(1).fold(String::new(), |field, part| {
+        let is_index = part.chars().all(|character| character.is_ascii_digit());
+        match (field.as_str(), is_index) {
+            ("", _) => part.replace("~1", "/").replace("~0", "~"),
+            (_, true) => format!("{field}[{part}]"),
+            (_, false) => format!("{field}.{}", part.replace("~1", "/").replace("~0", "~")),
         }
-    }
-    field
+    })
 }
 
 /// Arguments as a model may give them: an object, or a JSON string of one.

@@ -123,15 +123,16 @@ fn decide_on_tool(
             }
             given.clone()
         }
-        None => match from_task(schema, task) {
-            Some(arguments) => arguments,
-            None => {
+        None => {
+            if let Some(arguments) = from_task(schema, task) {
+                arguments
+            } else {
                 let missing =
                     |name: &str| Problem { field: name.to_owned(), problem: "is required".to_owned() };
                 let problems = required(schema).into_iter().map(missing).collect();
                 return Decision::NeedsArguments { choice, understood: JsonObject::new(), problems };
             }
-        },
+        }
     };
     if candidate.tool.is_destructive() {
         Decision::NeedsConfirmation { choice, arguments }

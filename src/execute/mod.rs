@@ -100,7 +100,7 @@ impl Executor {
         let decision = decide(&route.candidates, &task.text, task.arguments.as_ref(), &self.settings);
         self.record_route(&request_id, task, &route, &decision).await;
 
-        let timings = Timings { route: route.timings, ..Timings::default() };
+        let timings = Timings { route: Some(route.timings), ..Timings::default() };
         let routing = |candidate: &Candidate| Routing {
             request_id: request_id.clone(),
             server: candidate.tool.server.clone(),

@@ -20,7 +20,7 @@ const ONE_LINE_CHARS: usize = 160;
 pub struct Timings {
     /// Embedding and searching.
     #[serde(flatten)]
-    pub route: RouteTimings,
+    pub route: Option<RouteTimings>,
     /// Getting a connection; starting the child where it did not run.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub start_ms: Option<f64>,
@@ -265,7 +265,7 @@ impl Outcome {
             }
             Self::Ambiguous { candidates, .. } => {
                 let mut text = "Several tools fit. Choose one and call it with call_tool:".to_owned();
-                candidates.iter().for_each(|candidate| push_line(&mut text, candidate));
+                push_lines(&mut text, candidates);
                 text
             }
             Self::NoMatch { nearest, degraded, .. } => {
@@ -275,7 +275,7 @@ impl Outcome {
                 }
                 if !nearest.is_empty() {
                     text.push_str(" The nearest, which are probably not what is meant:");
-                    nearest.iter().for_each(|candidate| push_line(&mut text, candidate));
+                    push_lines(&mut text, nearest);
                 }
                 text
             }
@@ -292,15 +292,11 @@ impl Outcome {
     }
 }
 
-fn push_line(text: &mut String, candidate: &CandidateView) {
-    let tool = &candidate.tool;
-    // Writing to a String cannot fail.
-    write!(
-        text,
-        "\n- {}:{} ({:.2}): {}",
-        tool.server, tool.signature, candidate.confidence, tool.description
-    )
-    .ok();
+fn push_lines(text: &mut String, candidates: &[CandidateView]) {
+    for CandidateView { tool, confidence, .. } in candidates {
+        // Writing to a String cannot fail.
+        write!(text, "\n- {}:{} ({confidence:.2}): {}", tool.server, tool.signature, tool.description).ok();
+    }
 }
 
 /// The `call_tool` request for a tool.

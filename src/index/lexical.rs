@@ -1,8 +1,8 @@
-//! Search by words, through SQLite's FTS5: BM25 over server, name, description and parameters.
+//! Search by words, through `SQLite`'s FTS5: BM25 over server, name, description and parameters.
 
 use std::collections::{HashMap, HashSet};
 
-use crate::catalog::{Store, StoreError, text::identifier_words};
+use crate::catalog::{Store, StoreError, text::query_words};
 
 /// Words of a query that are searched; a longer one says little more.
 const MAX_WORDS: usize = 48;
@@ -20,11 +20,8 @@ const STOP_WORDS: &[&str] = &[
 /// Each word is quoted, since to FTS5 raw text is a program.
 pub fn query(text: &str) -> Option<String> {
     let mut seen = HashSet::new();
-    let words: Vec<String> = text
-        .split(|character: char| !character.is_alphanumeric())
-        .flat_map(|piece| identifier_words(piece).split(' ').map(str::to_owned).collect::<Vec<_>>())
-        .filter(|word| !word.is_empty() && seen.insert(word.clone()))
-        .collect();
+    let mut words = query_words(text);
+    words.retain(|word| seen.insert(word.clone()));
     let telling: Vec<&String> = words.iter().filter(|word| !STOP_WORDS.contains(&word.as_str())).collect();
     let chosen = if telling.is_empty() { words.iter().collect() } else { telling };
     let quoted: Vec<String> = chosen.into_iter().take(MAX_WORDS).map(|word| format!("\"{word}\"")).collect();
@@ -60,7 +57,10 @@ mod tests {
     fn telling_words_are_searched_once_each() {
         assert_eq!(query("What's up? up!").as_deref(), Some("\"s\" OR \"up\""));
         assert_eq!(query("what is the").as_deref(), Some("\"what\" OR \"is\" OR \"the\""));
-        assert_eq!(query("readFile NEAR(x)").as_deref(), Some("\"read\" OR \"file\" OR \"near\" OR \"x\""));
+        assert_eq!(
+            query("readFile NEAR(x)").as_deref(),
+            Some("\"readfile\" OR \"read\" OR \"file\" OR \"near\" OR \"x\"")
+        );
         assert_eq!(query("¿…? \"'"), None);
     }
 

@@ -1,6 +1,6 @@
 //! From scores to a probability: of all routes given 0.8, about 80 % should be right.
 //!
-//! A logistic regression over a few facts of a ranking, fitted by scripts/fit_confidence.py on the
+//! A logistic regression over a few facts of a ranking, fitted by `scripts/fit_confidence.py` on the
 //! labelled sets of ../shared/eval (see that script for what was fitted on what).
 
 /// What the confidence is computed from.

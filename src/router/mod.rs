@@ -163,7 +163,7 @@ fn rank(
         // Within one server nothing may be missed because others are nearer.
         Some(_) if scope.server.is_some() => places.extend(0..snapshot.len()),
         Some(embedding) => {
-            places.extend(snapshot.nearest(embedding, POOL).into_iter().map(|(place, _)| place))
+            places.extend(snapshot.nearest(embedding, POOL).into_iter().map(|(place, _)| place));
         }
         None => {}
     }

@@ -1,7 +1,7 @@
 //! From outcomes to MCP results. A child's own result passes through untouched; everything else is
 //! a text that a model can act on, with the same facts as `structuredContent`.
 
-use rmcp::model::{CallToolResult, ContentBlock, MetaObject};
+use rmcp::model::{CallToolResult, ContentBlock, MetaObject, ResultType};
 use serde_json::{Value, json};
 
 use super::tools::Detail;
@@ -31,6 +31,8 @@ pub(super) fn outcome(outcome: Outcome) -> CallToolResult {
 fn with_routing(mut result: CallToolResult, routing: &Routing) -> CallToolResult {
     let mut facts = json!(routing);
     facts["status"] = json!("done");
+    // A child of an older protocol leaves it out; a host of the newest one requires it.
+    result.result_type.get_or_insert(ResultType::COMPLETE);
     result.meta.get_or_insert_with(MetaObject::new).0.insert(META_KEY.to_owned(), facts);
     result
 }
@@ -83,7 +85,7 @@ pub(super) fn named<'a>(
                 results.push(entry);
             }
             Ok(Target::Unseen { server, .. }) => {
-                lines.push(format!("{name}: the tools of {server} are not known yet"))
+                lines.push(format!("{name}: the tools of {server} are not known yet"));
             }
             Err(error) => lines.push(format!("{name}: {error}")),
         }
@@ -96,6 +98,7 @@ pub(super) fn servers(
     statuses: &[ServerStatus],
     snapshot: &Snapshot,
     server: Option<&str>,
+    audit_problem: Option<String>,
 ) -> CallToolResult {
     let shown: Vec<&ServerStatus> =
         statuses.iter().filter(|status| server.is_none_or(|server| status.server == server)).collect();
@@ -121,6 +124,10 @@ pub(super) fn servers(
         entries.push(entry);
     }
     let mut structured = json!({"servers": entries});
+    if let Some(problem) = audit_problem {
+        lines.push(format!("The audit trail is not being written: {problem}"));
+        structured["audit_problem"] = json!(problem);
+    }
     if let Some(server) = server {
         let tools: Vec<ToolView> =
             snapshot.tools().filter(|tool: &&Tool| tool.server == server).map(ToolView::from).collect();

@@ -17,6 +17,7 @@ use serde_json::Value;
 
 use self::tools::{CallInput, ExecuteInput, ListInput, SearchInput};
 use crate::{
+    audit::Audit,
     child::Pool,
     execute::{Executor, Task, parse_arguments},
     index::Library,
@@ -29,6 +30,7 @@ pub struct Front {
     executor: Executor,
     library: Library,
     pool: Pool,
+    audit: Audit,
     servers: std::sync::Arc<[String]>,
 }
 
@@ -40,6 +42,7 @@ impl Front {
             executor: orchestrator.executor.clone(),
             library: orchestrator.library.clone(),
             pool: orchestrator.pool.clone(),
+            audit: orchestrator.audit.clone(),
             servers: enabled.map(|(name, _)| name.clone()).collect(),
         }
     }
@@ -94,7 +97,12 @@ impl Front {
     }
 
     fn list(&self, input: &ListInput) -> CallToolResult {
-        answer::servers(&self.pool.status(), &self.library.snapshot(), input.server.as_deref())
+        answer::servers(
+            &self.pool.status(),
+            &self.library.snapshot(),
+            input.server.as_deref(),
+            self.audit.problem(),
+        )
     }
 }
 

@@ -187,7 +187,7 @@ mod tests {
         assert!(close(query.ndcg_at_5(), discount(1) / (discount(0) + discount(1))));
         let metrics = Metrics::of(&[query, judged(&["b:q"], &[&["b:q"]], 0.8), judged(&["b:q"], &[], 0.1)]);
         assert!(close(metrics.h1, 0.5) && close(metrics.mrr, 0.75) && close(metrics.server_h1, 0.5));
-        assert!((metrics.ece - (0.6 + 0.2) / 2.0).abs() < 1e-6);
+        assert!((metrics.ece - f64::midpoint(0.6, 0.2)).abs() < 1e-6);
         assert_eq!(metrics.none_auroc, Some(1.0));
     }
 

@@ -1,0 +1,128 @@
+//! Data that the benches share: real tool texts where there are some, vectors kept between runs.
+
+#![allow(dead_code, unreachable_pub, missing_docs, reason = "each bench uses its part")]
+
+use std::{
+    collections::BTreeMap,
+    path::{Path, PathBuf},
+    sync::Arc,
+};
+
+use orchestrator::{
+    catalog::{Store, text},
+    child::{Listing, ServerInfo},
+    config::{ServerConfig, Transport},
+    embed::{Embedder, ModelSource},
+    index::{Library, Vectors},
+    router::Router,
+};
+use rmcp::model::{JsonObject, Tool};
+use serde::Deserialize;
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Line {
+    server: String,
+    name: String,
+    description: Option<String>,
+    input_schema: Option<JsonObject>,
+}
+
+pub fn root() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+}
+
+/// Whether criterion was called to measure (`cargo bench`), and not to try each bench once.
+pub fn measuring() -> bool {
+    std::env::args().any(|argument| argument == "--bench")
+}
+
+/// The model, or none with a printed reason.
+pub fn source() -> Option<ModelSource> {
+    if !root().join("models/all-MiniLM-L6-v2/model.safetensors").is_file() {
+        eprintln!("skipped: the embedding model is not there; scripts/fetch-model.sh gets it");
+        return None;
+    }
+    Some(ModelSource { model: "all-MiniLM-L6-v2".to_owned(), downloads: cache() })
+}
+
+/// Folder of what is kept between runs.
+pub fn cache() -> PathBuf {
+    let target = std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| root().join("target"), PathBuf::from);
+    target.join("bench-cache")
+}
+
+/// Real tools by server: those of ../shared, or the sample of this repository.
+pub fn tools() -> Vec<(String, Tool)> {
+    let shared = root().join("../shared/eval/fleet/tools.jsonl");
+    let file =
+        if shared.is_file() && measuring() { shared } else { root().join("tests/data/sample-tools.jsonl") };
+    let lines = std::fs::read_to_string(&file).expect("the tools are there");
+    let tools: Vec<(String, Tool)> = lines
+        .lines()
+        .map(|line| serde_json::from_str(line).expect("a tool a line"))
+        .map(|line: Line| {
+            let schema = Arc::new(line.input_schema.unwrap_or_default());
+            (line.server, Tool::new(line.name, line.description.unwrap_or_default(), schema))
+        })
+        .collect();
+    eprintln!("{} tools from {}", tools.len(), file.display());
+    tools
+}
+
+/// The texts that are embedded for tools.
+pub fn texts(tools: &[(String, Tool)]) -> Vec<String> {
+    tools.iter().map(|(server, tool)| text::to_embed(server, tool)).collect()
+}
+
+/// A library over exactly `count` tools, the real ones repeated under other server names where
+/// there are too few, and a router over it. Vectors are kept in the cache.
+pub fn library(runtime: &tokio::runtime::Runtime, source: ModelSource, count: usize) -> (Library, Router) {
+    let tools = tools();
+    let mut servers: BTreeMap<String, Vec<Tool>> = BTreeMap::new();
+    for (at, (server, tool)) in tools.iter().cycle().take(count).enumerate() {
+        let round = at / tools.len();
+        let server = if round == 0 { server.clone() } else { format!("{server}-{round}") };
+        servers.entry(server).or_default().push(tool.clone());
+    }
+    let config = servers
+        .keys()
+        .map(|server| {
+            let transport = Transport::Invalid("a bench".to_owned());
+            (server.clone(), ServerConfig { transport, disabled: false })
+        })
+        .collect();
+    let store = Store::open(&cache().join(format!("catalog-{count}.db"))).expect("the store opens");
+    let embedder = Embedder::start(source);
+    let library =
+        Library::start(store.clone(), embedder.clone(), &config, 5_000).expect("the library starts");
+    let listings =
+        servers.into_iter().map(|(server, tools)| Listing { server, info: ServerInfo::default(), tools });
+    runtime.block_on(library.apply_all(listings.collect())).expect("the tools are taken in");
+    let router = Router::new(library.clone(), store, embedder);
+    (library, router)
+}
+
+/// `count` vectors: the real ones, then copies of them with noise, the same at each run.
+pub fn vectors(real: &[Vec<f32>], count: usize) -> Vectors {
+    let mut state = 42_u64;
+    let mut noise = move || {
+        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        #[allow(clippy::cast_precision_loss, reason = "24 random bits fit an f32")]
+        let unit = (state >> 40) as f32 / (1_u32 << 24) as f32;
+        (unit - 0.5) * 0.08
+    };
+    let mut vectors = Vectors::new(real[0].len());
+    for at in 0..count {
+        let row = &real[at % real.len()];
+        if at < real.len() {
+            vectors.push(row);
+        } else {
+            let noisy = row.iter().map(|value| value + noise()).collect();
+            vectors.push(
+                orchestrator::embed::Embedding::normalized(noisy).expect("it has a direction").as_slice(),
+            );
+        }
+    }
+    vectors
+}

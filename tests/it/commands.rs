@@ -1,0 +1,136 @@
+//! Commands as people and scripts use them.
+
+use serde_json::{Value, json};
+
+use crate::support::{Sandbox, child, has_model, text};
+
+#[test]
+fn reindex_embeds_what_is_new_and_nothing_twice() {
+    if !has_model() {
+        return;
+    }
+    let sandbox = Sandbox::new(json!({"one": child(&[]), "off": {"command": "x", "disabled": true}}));
+    let first = sandbox.json(&["reindex", "--json"]);
+    assert_eq!(
+        (&first["tools"], &first["embedded"], &first["failed"]),
+        (&json!(10), &json!(10), &json!(0)),
+        "{first}"
+    );
+    // In another process: vectors are kept over restarts.
+    let second = sandbox.json(&["reindex", "--json"]);
+    assert_eq!((&second["tools"], &second["embedded"]), (&json!(10), &json!(0)), "{second}");
+    let forced = sandbox.json(&["reindex", "--json", "--force", "--server", "one"]);
+    assert_eq!(forced["embedded"], 10, "{forced}");
+    let status = sandbox.json(&["status", "--json"]);
+    assert_eq!(status["tools"], 10);
+    let servers: Vec<&Value> =
+        status["servers"].as_array().unwrap().iter().map(|server| &server["state"]).collect();
+    assert_eq!(servers, ["disabled", "idle"]);
+}
+
+#[test]
+fn a_server_of_another_program_does_not_show_the_old_tools() {
+    let sandbox = Sandbox::new(json!({"one": child(&[])}));
+    sandbox.json(&["reindex", "--json"]);
+    sandbox.configure(&json!({"mcpServers": {"one": child(&["--name", "other"])}}).to_string());
+    assert_eq!(sandbox.json(&["status", "--json"])["tools"], 0);
+}
+
+#[test]
+fn reindex_tells_of_servers_that_fail_and_indexes_the_others() {
+    let sandbox = Sandbox::new(json!({"good": child(&[]), "bad": child(&["--exit", "4"])}));
+    let output = sandbox.run(&["reindex"]);
+    assert_eq!(output.status.code(), Some(1));
+    assert!(text(&output.stdout).contains("1 servers with 10 tools indexed"), "{}", text(&output.stdout));
+    let problems = text(&output.stderr);
+    assert!(problems.contains("\"bad\"") && problems.contains("cannot find the database"), "{problems}");
+}
+
+#[test]
+fn exit_codes_tell_how_a_task_ended() {
+    if !has_model() {
+        return;
+    }
+    let sandbox = Sandbox::new(json!({"fixture": child(&["--name", "me"])}));
+    sandbox.json(&["reindex", "--json"]);
+    for (arguments, code) in [
+        (&["call", "fixture", "whoami"][..], 0),
+        (&["call", "fixture", "fail"], 1),
+        (&["call", "fixture", "refuse"], 1),
+        (&["call", "fixture", "echo"], 3),
+        (&["execute", "tell me the name of this fixture"], 0),
+        (&["execute", "wait for some milliseconds then answer with a token"], 3),
+        (&["execute", "tell me the name of this fixture", "--dry-run"], 0),
+    ] {
+        let output = sandbox.run(arguments);
+        assert_eq!(output.status.code(), Some(code), "{arguments:?}: {}", text(&output.stdout));
+    }
+    let done = sandbox.json(&["execute", "tell me the name of this fixture", "--json"]);
+    assert_eq!(
+        (&done["status"], &done["server"], &done["tool"]),
+        (&json!("done"), &json!("fixture"), &json!("whoami"))
+    );
+    assert_eq!(done["result"]["content"][0]["text"], "me");
+}
+
+#[test]
+fn help_teaches_and_completions_are_made() {
+    let sandbox = Sandbox::new(json!({}));
+    let help = text(&sandbox.run(&["--help"]).stdout);
+    for command in
+        ["serve", "reindex", "search", "execute", "call", "status", "audit", "model", "eval", "completions"]
+    {
+        assert!(help.contains(&format!("\n  {command} ")), "{command} is missing in\n{help}");
+    }
+    assert!(help.contains("Exit codes"));
+    for shell in ["bash", "zsh", "fish"] {
+        assert!(text(&sandbox.run(&["completions", shell]).stdout).contains("orchestrator"));
+    }
+}
+
+#[test]
+fn eval_prints_every_metric() {
+    if !has_model() {
+        return;
+    }
+    let sandbox = Sandbox::new(json!({}));
+    let (tools, queries) = (sandbox.path("tools.jsonl"), sandbox.path("queries.jsonl"));
+    let tool = |server: &str, name: &str, description: &str| {
+        json!({"server": server, "name": name, "description": description, "inputSchema": {"type": "object"}})
+            .to_string()
+    };
+    let lines = [
+        tool("files", "read_file", "Read a file"),
+        tool("weather", "forecast", "Tell the weather of the next days"),
+    ];
+    std::fs::write(&tools, lines.join("\n")).unwrap();
+    let lines = [
+        json!({"query": "will it rain tomorrow", "relevant": [["weather:forecast"]]}),
+        json!({"query": "open the document and show it", "relevant": [["files:read_file"]]}),
+        json!({"query": "marry me", "relevant": []}),
+    ];
+    std::fs::write(&queries, lines.map(|line| line.to_string()).join("\n")).unwrap();
+    let (tools, queries) = (tools.to_str().unwrap(), queries.to_str().unwrap());
+    let measured = sandbox.json(&["eval", "--json", "--tools", tools, "--queries", queries]);
+    assert_eq!(
+        (&measured["queries"], &measured["tools"], &measured["h1"]),
+        (&json!(3), &json!(2), &json!(1.0)),
+        "{measured}"
+    );
+    for metric in ["h5", "r5", "r10", "ndcg5", "mrr", "server_h1", "ece", "none_auroc"] {
+        assert!(measured[metric].is_f64(), "{metric}: {measured}");
+    }
+}
+
+#[test]
+fn the_model_is_listed_and_verified() {
+    let sandbox = Sandbox::new(json!({}));
+    if !has_model() {
+        return;
+    }
+    let listed = sandbox.json(&["model", "list", "--json"]);
+    assert_eq!(listed["models"][0]["name"], "all-MiniLM-L6-v2");
+    let verified = sandbox.json(&["model", "verify", "--json"]);
+    assert_eq!(verified["ok"], true);
+    assert_eq!(verified["files"].as_array().unwrap().len(), 6);
+}

@@ -1,0 +1,129 @@
+//! `execute` and `search_tools` over the fixture's tools, with the real model.
+
+use serde_json::{Value, json};
+
+use crate::support::{Sandbox, Session, child, first_text, has_model};
+
+/// A session over an indexed fixture, or none without the model.
+fn indexed() -> Option<(Sandbox, Session)> {
+    if !has_model() {
+        return None;
+    }
+    let sandbox = Sandbox::new(json!({"fixture": child(&["--name", "the fixture"])}));
+    sandbox.json(&["reindex", "--json"]);
+    let session = sandbox.serve();
+    Some((sandbox, session))
+}
+
+fn execute(session: &mut Session, input: &Value) -> Value {
+    session.tool("execute", input)
+}
+
+#[test]
+fn a_clear_task_is_done() {
+    let Some((sandbox, mut session)) = indexed() else { return };
+    let result = execute(&mut session, &json!({"task": "tell me the name of this fixture"}));
+    assert_eq!(first_text(&result), "the fixture", "{result}");
+    let routing = &result["_meta"]["orchestrator"];
+    assert_eq!((&routing["status"], &routing["tool"]), (&json!("done"), &json!("whoami")));
+    assert!(routing["confidence"].as_f64().unwrap() > 0.0);
+    for stage in ["embed_ms", "search_ms", "start_ms", "call_ms"] {
+        assert!(routing["timings"][stage].is_f64(), "{stage}: {routing}");
+    }
+    // The decision and the call are in the trail, tied together, without any argument's value.
+    session.end();
+    let rows = sandbox.json(&["audit", "--json"]);
+    let (call, route) = (&rows[0], &rows[1]);
+    assert_eq!((&call["kind"], &route["kind"]), (&json!("call"), &json!("route")));
+    assert_eq!(call["request"], route["request"]);
+    assert_eq!(route["task"], "tell me the name of this fixture");
+    assert_eq!(route["candidates"][0]["tool"], "whoami");
+    assert_eq!((&call["outcome"], &call["attempts"]), (&json!("done"), &json!(1)));
+}
+
+#[test]
+fn missing_arguments_are_asked_for_with_the_exact_next_call() {
+    let Some((_sandbox, mut session)) = indexed() else { return };
+    let task = "repeat a message word for word several times";
+    let asked =
+        execute(&mut session, &json!({"task": "wait for some milliseconds then answer with a token"}));
+    let facts = &asked["structuredContent"];
+    assert_eq!((&facts["status"], &facts["tool"]), (&json!("needs_arguments"), &json!("sleep")), "{asked}");
+    assert_eq!(facts["missing"][0]["field"], "ms");
+    let mut request = facts["call_tool"].clone();
+    assert!(request["arguments"]["ms"].is_null());
+    // A blank that stays blank is refused; a filled one is the whole next turn.
+    let blank = session.tool("call_tool", &request);
+    assert_eq!(blank["structuredContent"]["status"], "needs_arguments");
+    request["arguments"]["ms"] = json!(1);
+    assert_eq!(first_text(&session.tool("call_tool", &request)), "slept");
+    // The only required argument takes words, so the task's own go in.
+    let echoed = execute(&mut session, &json!({"task": task}));
+    assert_eq!(first_text(&echoed), task);
+    // Given arguments are checked and used.
+    let given = execute(&mut session, &json!({"task": task, "arguments": {"message": "given"}}));
+    assert_eq!(first_text(&given), "given");
+    let wrong = execute(&mut session, &json!({"task": task, "arguments": {"message": 5}}));
+    assert_eq!(wrong["structuredContent"]["missing"][0]["field"], "message", "{wrong}");
+    session.end();
+}
+
+#[test]
+fn a_destructive_tool_and_a_dry_run_call_nothing() {
+    let Some((sandbox, mut session)) = indexed() else { return };
+    let erase = execute(&mut session, &json!({"task": "erase the whole disk for good"}));
+    assert_eq!(erase["structuredContent"]["status"], "needs_confirmation", "{erase}");
+    assert_eq!(erase["structuredContent"]["call_tool"]["tool"], "fixture:erase");
+    let dry = execute(&mut session, &json!({"task": "tell me the name of this fixture", "dry_run": true}));
+    assert_eq!(dry["structuredContent"]["status"], "dry_run");
+    session.end();
+    let rows = sandbox.json(&["audit", "--json"]);
+    assert!(rows.as_array().unwrap().iter().all(|row| row["kind"] == "route"), "{rows}");
+}
+
+#[test]
+fn what_nothing_fits_is_said_so() {
+    let Some((_sandbox, mut session)) = indexed() else { return };
+    let result =
+        execute(&mut session, &json!({"task": "book two seats on the night train from Vienna to Rome"}));
+    assert_eq!(result["structuredContent"]["status"], "no_match", "{result}");
+    assert!(result["isError"] != true);
+    session.end();
+}
+
+#[test]
+fn tools_are_found_with_and_without_their_schemas() {
+    let Some((_sandbox, mut session)) = indexed() else { return };
+    let compact = session.tool("search_tools", &json!({"query": "pause for a while", "limit": 3}));
+    let results = compact["structuredContent"]["results"].as_array().unwrap();
+    assert_eq!(results.len(), 3);
+    assert_eq!(results[0]["tool"], "sleep");
+    assert_eq!(results[0]["signature"], "sleep(ms: integer, token?: string)");
+    assert!(results[0].get("inputSchema").is_none());
+    assert!(results[0]["confidence"].as_f64() >= results[1]["confidence"].as_f64());
+    let full = session.tool("search_tools", &json!({"query": "pause for a while", "detail": "full"}));
+    let first = &full["structuredContent"]["results"][0];
+    assert!(first["inputSchema"]["properties"]["ms"].is_object() && first["dense"].is_number());
+    let named = session.tool("search_tools", &json!({"names": ["fixture:echo", "nope"], "detail": "full"}));
+    assert_eq!(named["structuredContent"]["results"][0]["tool"], "echo");
+    assert!(first_text(&named).contains("nope: unknown tool"));
+    session.end();
+}
+
+#[test]
+fn without_a_model_tools_are_found_by_words() {
+    let sandbox = Sandbox::with_settings(
+        json!({"fixture": child(&["--name", "x"])}),
+        json!({"model": "/no/such/model"}),
+    );
+    let output = sandbox.run(&["reindex"]);
+    assert!(output.status.success());
+    assert!(
+        crate::support::text(&output.stderr).contains("words only"),
+        "{}",
+        crate::support::text(&output.stderr)
+    );
+    let found = sandbox.json(&["search", "repeat a message", "--json"]);
+    assert_eq!(found["results"][0]["tool"], "echo");
+    assert!(found["degraded"].as_str().unwrap().contains("/no/such/model"));
+}

@@ -1,0 +1,19 @@
+//! Integration tests, in one binary. They use the built program, a fixture child of our own (a real
+//! process), real third-party servers and real third-party clients. What needs something that is
+//! not there is skipped with a printed reason; scripts/test.sh installs all of it.
+//!
+//! Each test has a data folder of its own and looks at its own processes only.
+
+#![allow(clippy::unwrap_used, clippy::needless_pass_by_value, reason = "tests")]
+
+mod bad_input;
+mod catalogs;
+mod children;
+mod clients;
+mod commands;
+mod encoder;
+mod execute;
+mod real_servers;
+mod serve;
+mod shutdown;
+mod support;
