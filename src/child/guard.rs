@@ -36,6 +36,9 @@ const ORPHAN_GRACE: Duration = Duration::from_millis(500);
 /// How often the tree is looked at while it is being ended: there is no event for "all gone".
 const SWEEP_INTERVAL: Duration = Duration::from_millis(20);
 
+/// How often the parent is looked at where the system cannot tell of its end.
+const PARENT_INTERVAL: Duration = Duration::from_millis(100);
+
 /// The guard's command line for a child.
 pub(super) fn arguments(program: &Path, args: &[String], grace: Duration) -> Vec<OsString> {
     let own = [ARGUMENT.to_owned(), getpid().as_raw_nonzero().to_string(), grace.as_millis().to_string()];
@@ -110,15 +113,22 @@ async fn guard(
 fn watch(parent: Option<Pid>) -> std::io::Result<oneshot::Receiver<()>> {
     let gone = || std::io::Error::other("the orchestrator ended meanwhile");
     let expected = parent.ok_or_else(gone)?;
-    let descriptor = pidfd_open(expected, PidfdFlags::empty())?;
+    let descriptor = pidfd_open(expected, PidfdFlags::empty());
     if getppid() != Some(expected) {
         return Err(gone());
     }
     let (sender, receiver) = oneshot::channel();
     // A thread that waits: tokio has no safe way to watch a bare descriptor.
     thread::Builder::new().name("parent".to_owned()).stack_size(64 * 1024).spawn(move || {
-        let mut watched = [PollFd::new(&descriptor, PollFlags::IN)];
-        while poll(&mut watched, None).is_err() {}
+        match descriptor {
+            Ok(descriptor) => while poll(&mut [PollFd::new(&descriptor, PollFlags::IN)], None).is_err() {},
+            // Before Linux 5.3, and in sandboxes that forbid it, the parent is looked at.
+            Err(_) => {
+                while getppid() == Some(expected) {
+                    thread::sleep(PARENT_INTERVAL);
+                }
+            }
+        }
         sender.send(()).ok();
     })?;
     Ok(receiver)

@@ -16,12 +16,12 @@ pub struct Arguments {
     tool: String,
     /// Its arguments, as a JSON object
     #[arg(long = "arguments", value_name = "JSON", default_value = "{}")]
-    json: String,
+    input: String,
 }
 
 /// Calls a tool and prints its answer.
 pub async fn run(arguments: Arguments, context: Context, out: &mut Output) -> anyhow::Result<Exit> {
-    let given = parse_arguments(arguments.json.into()).map_err(UsageError)?;
+    let given = parse_arguments(arguments.input.into()).map_err(UsageError)?;
     let orchestrator = context.start()?;
     let name = format!("{}:{}", arguments.server, arguments.tool);
     let outcome = until_interrupted(|cancel| async move {

@@ -1,12 +1,13 @@
 //! `orchestrator eval`: the ranking measured on a labelled set, through the same store, encoder,
 //! index and router as live servers.
 
+mod evidence;
 mod metrics;
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     fs,
-    io::{BufRead, Write},
+    io::BufRead,
     path::{Path, PathBuf},
     sync::Arc,
 };
@@ -24,7 +25,7 @@ use crate::{
     config::{Paths, ServerConfig, Settings, Transport},
     embed::{Embedder, ModelSource},
     index::Library,
-    router::{Candidate, Mode, Router, Scope, confidence::Evidence},
+    router::{Mode, Route, Router, Scope},
 };
 
 /// Tools ranked for each query: more than the metrics at 10 need, since the reciprocal rank counts
@@ -79,19 +80,16 @@ pub async fn run(
         embedder.ready().await.map_err(|error| anyhow::anyhow!("{error}"))?;
     }
     let tool_count = tools.len();
+    let servers: BTreeSet<String> = tools.iter().map(|tool| tool.server.clone()).collect();
     let (router, _library) = index(tools, &embedder, &settings).await?;
 
-    let mut evidence = arguments.evidence.map(fs::File::create).transpose()?;
     let mut judged = Vec::with_capacity(queries.len());
     for query in &queries {
         let route = router.rank(&query.query, &Scope::default(), DEPTH, arguments.mode).await?;
-        let ranked: Vec<String> = route.candidates.iter().map(|candidate| candidate.tool.id()).collect();
-        let confidence = route.best().map_or(0.0, |best| best.confidence);
-        let result = Judged::new(&ranked, &query.relevant, confidence);
-        if let Some(file) = &mut evidence {
-            write_evidence(file, query, &route.candidates, &result)?;
-        }
-        judged.push(result);
+        judged.push(judge(&route, query));
+    }
+    if let Some(file) = arguments.evidence {
+        evidence::write(&file, &router, &servers, &queries, arguments.mode).await?;
     }
     let metrics = Metrics::of(&judged);
     if out.is_json() {
@@ -137,18 +135,9 @@ async fn index(
     Ok((Router::new(library.clone(), store, embedder.clone()), library))
 }
 
-fn write_evidence(
-    file: &mut fs::File,
-    query: &QueryLine,
-    candidates: &[Candidate],
-    judged: &Judged,
-) -> anyhow::Result<()> {
-    let Some(best) = candidates.first() else { return Ok(()) };
-    let rival = candidates.get(1).map_or(0.0, |second| second.score);
-    let evidence = Evidence::new(best.score, rival, best.dense, best.lexical, &query.query);
-    let line = json!({"features": evidence.features(), "right": judged.hit_at(1), "possible": !query.relevant.is_empty()});
-    writeln!(file, "{line}")?;
-    Ok(())
+fn judge(route: &Route, query: &QueryLine) -> Judged {
+    let ranked: Vec<String> = route.candidates.iter().map(|candidate| candidate.tool.id()).collect();
+    Judged::new(&ranked, &query.relevant, route.best().map_or(0.0, |best| best.confidence))
 }
 
 /// A file of JSON lines. Errors name file and line.

@@ -20,7 +20,7 @@ pub struct Arguments {
     task: String,
     /// Arguments of the tool, as a JSON object
     #[arg(long = "arguments", value_name = "JSON")]
-    json: Option<String>,
+    input: Option<String>,
     /// Use this server only
     #[arg(long, value_name = "NAME")]
     server: Option<String>,
@@ -31,7 +31,7 @@ pub struct Arguments {
 
 /// Does a task and prints how it ended.
 pub async fn run(arguments: Arguments, context: Context, out: &mut Output) -> anyhow::Result<Exit> {
-    let given = arguments.json.map(|text| parse_arguments(text.into())).transpose().map_err(UsageError)?;
+    let given = arguments.input.map(|text| parse_arguments(text.into())).transpose().map_err(UsageError)?;
     if arguments.task.trim().is_empty() {
         return Err(UsageError("the task is empty; say in a sentence what is wanted".to_owned()).into());
     }

@@ -196,18 +196,20 @@ impl Default for Timeouts {
 #[derive(Debug, Clone, Copy, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields, default)]
 pub struct ExecuteSettings {
-    /// Below this the answer is `no_match`.
+    /// Below this the answer is `no_match`; half of it counts for tools that take the given arguments.
     pub no_match_below: f32,
+    /// Below this the answer is `ambiguous`, unless the arguments tell which tool is meant.
+    pub ambiguous_below: f32,
     /// From this on a tool is taken without asking, however close the second.
     pub certain_from: f32,
-    /// Under `certain_from`, the second candidate has to be this many times less likely than the
-    /// first, else the answer is `ambiguous`.
+    /// Between the two, the second candidate has to be this many times less likely than the first,
+    /// else the answer is `ambiguous`.
     pub ambiguous_ratio: f32,
 }
 
 impl Default for ExecuteSettings {
     fn default() -> Self {
-        Self { no_match_below: 0.1, certain_from: 0.5, ambiguous_ratio: 1.5 }
+        Self { no_match_below: 0.08, ambiguous_below: 0.25, certain_from: 0.5, ambiguous_ratio: 1.5 }
     }
 }
 

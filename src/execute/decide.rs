@@ -7,14 +7,16 @@ use crate::{config::ExecuteSettings, router::Candidate};
 
 /// Most candidates of an ambiguous answer.
 const MAX_AMBIGUOUS: usize = 5;
+/// Candidates shown when even the best is unlikely.
+const MIN_AMBIGUOUS: usize = 3;
 
 /// The decision on a task. `choice` is a place in the candidates.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Decision {
     /// Nothing fits.
     NoMatch,
-    /// The first so many candidates fit about equally.
-    Ambiguous(usize),
+    /// These candidates fit about equally.
+    Ambiguous(Vec<usize>),
     /// The tool is clear, its arguments are not.
     NeedsArguments {
         /// The tool.
@@ -70,34 +72,40 @@ pub fn decide(
     arguments: Option<&JsonObject>,
     settings: &ExecuteSettings,
 ) -> Decision {
-    let Some(best) = candidates.first().filter(|best| best.confidence >= settings.no_match_below) else {
+    // Given arguments tell which tools can be meant at all: those that take them.
+    let given = arguments.filter(|arguments| !arguments.is_empty());
+    let taking: Vec<usize> = given.map_or_else(Vec::new, |given| {
+        (0..candidates.len()).filter(|place| accepts_named(&candidates[*place], given)).collect()
+    });
+    let told = !taking.is_empty();
+    let places = if told { taking } else { (0..candidates.len()).collect() };
+    let floor = if told { settings.no_match_below / 2.0 } else { settings.no_match_below };
+    let Some(choice) = places.first().copied().filter(|best| candidates[*best].confidence >= floor) else {
         return Decision::NoMatch;
     };
-    let close = close_to_best(best, candidates, settings);
-    let choice = if close <= 1 {
-        0
-    } else {
-        // Arguments that only one of them accepts tell which is meant.
-        let accepting = |arguments: &JsonObject| {
-            let accepts = |place: &usize| accepts_named(&candidates[*place], arguments);
-            let mut places = (0..close).filter(accepts);
-            places.next().filter(|_| places.next().is_none())
-        };
-        match arguments.filter(|arguments| !arguments.is_empty()).and_then(accepting) {
-            Some(place) => place,
-            None => return Decision::Ambiguous(close),
-        }
-    };
+    let close = close_to_best(&places, candidates, told, settings);
+    if close > 1 {
+        return Decision::Ambiguous(places[..close].to_vec());
+    }
     decide_on_tool(choice, &candidates[choice], task, arguments)
 }
 
-/// How many candidates are about as likely as the best, itself included.
-fn close_to_best(best: &Candidate, candidates: &[Candidate], settings: &ExecuteSettings) -> usize {
-    if best.confidence >= settings.certain_from {
+/// How many of the candidates at `places` may be meant, the best included: one when it is clear.
+/// `told` says that all of them take the given arguments.
+fn close_to_best(
+    places: &[usize],
+    candidates: &[Candidate],
+    told: bool,
+    settings: &ExecuteSettings,
+) -> usize {
+    let confidence = |place: &usize| candidates[*place].confidence;
+    let best = places.first().map_or(0.0, confidence);
+    if best >= settings.certain_from {
         return 1;
     }
-    let near = |candidate: &&Candidate| candidate.confidence * settings.ambiguous_ratio > best.confidence;
-    candidates.iter().take(MAX_AMBIGUOUS).take_while(near).count()
+    let near = |place: &&usize| confidence(place) * settings.ambiguous_ratio > best;
+    let close = places.iter().take(MAX_AMBIGUOUS).take_while(near).count();
+    if best < settings.ambiguous_below && !told { close.max(places.len().min(MIN_AMBIGUOUS)) } else { close }
 }
 
 /// Whether arguments satisfy a tool's schema and every one of them is a parameter of it.
@@ -149,7 +157,7 @@ mod tests {
     use serde_json::{Value, json};
 
     use super::*;
-    use crate::catalog::Tool;
+    use crate::{catalog::Tool, router::confidence::Evidence};
 
     fn object(value: Value) -> JsonObject {
         let Value::Object(object) = value else { panic!("an object") };
@@ -158,11 +166,13 @@ mod tests {
 
     fn candidate(name: &'static str, confidence: f32, schema: Value) -> Candidate {
         let definition = Definition::new(name, "", Arc::new(object(schema)));
-        Candidate { tool: Tool::new("s", definition), confidence, score: 0.0, dense: None, lexical: 0.0 }
+        let evidence = Evidence::new(0.0, 0.0, None, 0.0, 1);
+        let tool = Tool::new("s", definition);
+        Candidate { tool, confidence, score: 0.0, dense: None, lexical: 0.0, evidence }
     }
 
     fn settings() -> ExecuteSettings {
-        ExecuteSettings { no_match_below: 0.1, certain_from: 0.5, ambiguous_ratio: 1.5 }
+        ExecuteSettings { no_match_below: 0.1, ambiguous_below: 0.2, certain_from: 0.5, ambiguous_ratio: 1.5 }
     }
 
     fn path_schema() -> Value {
@@ -193,6 +203,24 @@ mod tests {
                 vec![candidate("a", 0.4, none.clone()), candidate("b", 0.1, none.clone())],
                 None,
                 "call",
+            ),
+            (
+                "one ahead, but unlikely",
+                vec![candidate("a", 0.15, none.clone()), candidate("b", 0.02, none.clone())],
+                None,
+                "ambiguous",
+            ),
+            (
+                "unlikely, but the only one that takes them",
+                vec![candidate("a", 0.9, none.clone()), candidate("b", 0.06, path_schema())],
+                Some(&path),
+                "call",
+            ),
+            (
+                "two take them alike",
+                vec![candidate("a", 0.3, path_schema()), candidate("b", 0.29, path_schema())],
+                Some(&path),
+                "ambiguous",
             ),
             (
                 "two alike, one takes them",

@@ -31,6 +31,8 @@ use crate::{
 
 /// Candidates that are looked at for one task.
 const CANDIDATES: usize = 10;
+/// Candidates shown where none fits.
+const NEAREST: usize = 3;
 
 /// A task with what the caller gave along.
 #[derive(Debug, Clone, Default)]
@@ -76,7 +78,7 @@ impl Executor {
         server: Option<String>,
         limit: usize,
     ) -> Result<Route, StoreError> {
-        self.router.rank(text, &Scope { server }, limit, Mode::Hybrid).await
+        self.router.rank(text, &Scope::server(server), limit, Mode::Hybrid).await
     }
 
     /// The tool behind a name a model may give: `server:tool`, `server__tool`, or a bare unique one.
@@ -90,12 +92,16 @@ impl Executor {
         if let Some(server) = &task.server
             && let Err(error) = resolve::known_server(&self.servers, server)
         {
-            return Outcome::failed(request_id, None, error.to_string());
+            return self.refuse(request_id, Kind::Route, Some(&task.text), None, error.to_string()).await;
         }
-        let scope = Scope { server: task.server.clone() };
+        let scope = Scope::server(task.server.clone());
         let route = match self.router.rank(&task.text, &scope, CANDIDATES, Mode::Hybrid).await {
             Ok(route) => route,
-            Err(error) => return Outcome::failed(request_id, None, report::chain(&error)),
+            Err(error) => {
+                return self
+                    .refuse(request_id, Kind::Route, Some(&task.text), None, report::chain(&error))
+                    .await;
+            }
         };
         let decision = decide(&route.candidates, &task.text, task.arguments.as_ref(), &self.settings);
         self.record_route(&request_id, task, &route, &decision).await;
@@ -110,12 +116,17 @@ impl Executor {
         };
         let degraded = route.degraded.as_ref().map(ToString::to_string);
         match decision {
-            Decision::NoMatch => {
-                Outcome::NoMatch { request_id, timings, nearest: views(&route.candidates, 3), degraded }
-            }
-            Decision::Ambiguous(count) => {
-                Outcome::Ambiguous { request_id, timings, candidates: views(&route.candidates, count) }
-            }
+            Decision::NoMatch => Outcome::NoMatch {
+                request_id,
+                timings,
+                nearest: views(route.candidates.iter().take(NEAREST)),
+                degraded,
+            },
+            Decision::Ambiguous(places) => Outcome::Ambiguous {
+                request_id,
+                timings,
+                candidates: views(places.iter().map(|place| &route.candidates[*place])),
+            },
             Decision::NeedsArguments { choice, understood, problems } => {
                 let candidate = &route.candidates[choice];
                 Outcome::NeedsArguments {
@@ -151,9 +162,11 @@ impl Executor {
             Ok(Target::Known(tool)) => (tool.server.clone(), tool.name().to_owned(), Some(*tool)),
             Ok(Target::Unseen { server, tool }) => match self.look_at(&server, &tool).await {
                 Ok(found) => (server, tool, Some(found)),
-                Err(reason) => return self.refuse(request_id, Some((server, tool)), reason).await,
+                Err(reason) => {
+                    return self.refuse(request_id, Kind::Call, None, Some((server, tool)), reason).await;
+                }
             },
-            Err(error) => return self.refuse(request_id, None, error.to_string()).await,
+            Err(error) => return self.refuse(request_id, Kind::Call, None, None, error.to_string()).await,
         };
         let routing = Routing { request_id, server, tool, confidence: None, timings: Timings::default() };
         if let Some(tool) = known {
@@ -220,12 +233,20 @@ impl Executor {
         }
     }
 
-    async fn refuse(&self, request_id: String, choice: Option<(String, String)>, reason: String) -> Outcome {
+    /// A failure before anything was sent.
+    async fn refuse(
+        &self,
+        request_id: String,
+        kind: Kind,
+        task: Option<&str>,
+        choice: Option<(String, String)>,
+        reason: String,
+    ) -> Outcome {
         self.audit
             .record(Entry {
                 request: request_id.clone(),
-                kind: Kind::Call,
-                task: None,
+                kind,
+                task: task.map(str::to_owned),
                 candidates: Vec::new(),
                 choice,
                 confidence: None,
@@ -235,7 +256,7 @@ impl Executor {
                 durations: json!({}),
             })
             .await;
-        Outcome::failed(request_id, None, reason)
+        Outcome::Failed { request_id, routing: None, attempts: 0, reason }
     }
 
     async fn record_route(&self, request_id: &str, task: &Task, route: &Route, decision: &Decision) {
@@ -288,6 +309,6 @@ impl Executor {
     }
 }
 
-fn views(candidates: &[Candidate], count: usize) -> Vec<CandidateView> {
-    candidates.iter().take(count).map(CandidateView::from).collect()
+fn views<'a>(candidates: impl Iterator<Item = &'a Candidate>) -> Vec<CandidateView> {
+    candidates.map(CandidateView::from).collect()
 }

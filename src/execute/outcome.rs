@@ -181,11 +181,6 @@ pub enum Outcome {
 }
 
 impl Outcome {
-    /// A failure before anything was sent.
-    pub(super) fn failed(request_id: String, routing: Option<Routing>, reason: String) -> Self {
-        Self::Failed { request_id, routing, attempts: 0, reason }
-    }
-
     /// The outcome in a word.
     pub fn status(&self) -> &'static str {
         match self {

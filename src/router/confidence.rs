@@ -1,7 +1,9 @@
 //! From scores to a probability: of all routes given 0.8, about 80 % should be right.
 //!
-//! A logistic regression over a few facts of a ranking, fitted by `scripts/fit_confidence.py` on the
-//! labelled sets of ../shared/eval (see that script for what was fitted on what).
+//! A logistic regression over a few facts of a ranking, fitted by `scripts/fit_confidence.py` on what
+//! `orchestrator eval --evidence` writes for three labelled sets of `../shared/eval`: fleet,
+//! livemcpbench and mcpproxy-golden. The fourth, seal-tools, is made up and far easier than what
+//! people ask, and would make all others look too sure.
 
 /// What the confidence is computed from.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -14,31 +16,26 @@ pub struct Evidence {
     pub dense: f32,
     /// Saturated BM25.
     pub lexical: f32,
-    /// Logarithm of the number of words of the task, plus 1.
-    pub length: f32,
+    /// Logarithm of the number of tools that were ranked: among many, a good score is more easily
+    /// had by chance.
+    pub tools: f32,
 }
 
 /// Weights in the order of [`Evidence::features`], and the constant.
-const WEIGHTS: [f32; 5] = [0.0; 5];
-const CONSTANT: f32 = 0.0;
+const WEIGHTS: [f32; 5] = [3.52, 1.741, 2.536, 0.984, -0.326];
+const CONSTANT: f32 = -2.415;
 
 impl Evidence {
-    /// Evidence for a tool with `score`, where the best other tool has `rival`.
-    pub fn new(score: f32, rival: f32, dense: Option<f32>, lexical: f32, task: &str) -> Self {
-        #[expect(clippy::cast_precision_loss, reason = "a task has few words")]
-        let words = task.split_whitespace().count() as f32;
-        Self {
-            score,
-            margin: score - rival,
-            dense: dense.unwrap_or_default(),
-            lexical,
-            length: words.ln_1p(),
-        }
+    /// Evidence for a tool with `score` among `tools`, where the best other tool has `rival`.
+    pub fn new(score: f32, rival: f32, dense: Option<f32>, lexical: f32, tools: usize) -> Self {
+        #[expect(clippy::cast_precision_loss, reason = "a rough count will do")]
+        let tools = (tools as f32).ln_1p();
+        Self { score, margin: score - rival, dense: dense.unwrap_or_default(), lexical, tools }
     }
 
     /// The facts as numbers, in the order of the weights.
     pub fn features(&self) -> [f32; 5] {
-        [self.score, self.margin, self.dense, self.lexical, self.length]
+        [self.score, self.margin, self.dense, self.lexical, self.tools]
     }
 }
 

@@ -11,6 +11,7 @@ use std::{
 
 use serde::Serialize;
 
+use self::confidence::Evidence;
 use crate::{
     catalog::{Store, StoreError, Tool},
     embed::{EmbedError, Embedder, Embedding},
@@ -47,6 +48,8 @@ pub struct Candidate {
     pub dense: Option<f32>,
     /// BM25 of the task's words in the tool's text, saturated to 0..1.
     pub lexical: f32,
+    /// What the confidence was computed from.
+    pub evidence: Evidence,
 }
 
 /// Time of each stage, in ms.
@@ -79,13 +82,22 @@ impl Route {
 /// Limits a search to part of the catalog.
 #[derive(Debug, Clone, Default)]
 pub struct Scope {
-    /// Tools of this server only.
-    pub server: Option<String>,
+    servers: Option<BTreeSet<String>>,
 }
 
 impl Scope {
+    /// Tools of these servers only.
+    pub fn servers(servers: impl IntoIterator<Item = String>) -> Self {
+        Self { servers: Some(servers.into_iter().collect()) }
+    }
+
+    /// Tools of one server only, or all.
+    pub fn server(server: Option<String>) -> Self {
+        server.map_or_else(Self::default, |server| Self::servers([server]))
+    }
+
     fn admits(&self, tool: &Tool) -> bool {
-        self.server.as_ref().is_none_or(|server| *server == tool.server)
+        self.servers.as_ref().is_none_or(|servers| servers.contains(&tool.server))
     }
 }
 
@@ -121,7 +133,9 @@ impl Router {
         // The words are looked up on another thread while the task is embedded.
         let words = (mode != Mode::Dense).then(|| {
             let (store, task) = (self.store.clone(), task.clone());
-            tokio::task::spawn_blocking(move || lexical::search(&store, &task, POOL * 2))
+            // In a part of the catalog nothing may be missed because others match better.
+            let count = if scope.servers.is_some() { usize::MAX } else { POOL * 2 };
+            tokio::task::spawn_blocking(move || lexical::search(&store, &task, count))
         });
         let (embedding, degraded) = match mode {
             Mode::Lexical => (None, None),
@@ -138,7 +152,7 @@ impl Router {
             Some(words) => words.await.unwrap_or_else(|_| Ok(HashMap::new()))?,
             None => HashMap::new(),
         };
-        let candidates = rank(&self.library.snapshot(), embedding.as_ref(), &words, scope, limit, &task);
+        let candidates = rank(&self.library.snapshot(), embedding.as_ref(), &words, scope, limit);
         let timings =
             RouteTimings { embed_ms: ms(embed), search_ms: ms(started.elapsed().saturating_sub(embed)) };
         Ok(Route { candidates, degraded, timings })
@@ -152,7 +166,6 @@ fn rank(
     words: &HashMap<i64, f32>,
     scope: &Scope,
     limit: usize,
-    task: &str,
 ) -> Vec<Candidate> {
     let bm25: HashMap<usize, f32> = words
         .iter()
@@ -160,8 +173,7 @@ fn rank(
         .collect();
     let mut places: BTreeSet<usize> = bm25.keys().copied().collect();
     match embedding {
-        // Within one server nothing may be missed because others are nearer.
-        Some(_) if scope.server.is_some() => places.extend(0..snapshot.len()),
+        Some(_) if scope.servers.is_some() => places.extend(0..snapshot.len()),
         Some(embedding) => {
             places.extend(snapshot.nearest(embedding, POOL).into_iter().map(|(place, _)| place));
         }
@@ -179,6 +191,10 @@ fn rank(
         })
         .collect();
     scored.sort_by(|left, right| right.0.total_cmp(&left.0).then(left.3.cmp(&right.3)));
+    let tools = match &scope.servers {
+        None => snapshot.len(),
+        Some(_) => snapshot.tools().filter(|tool| scope.admits(tool)).count(),
+    };
     let best_two = [scored.first().map_or(0.0, |best| best.0), scored.get(1).map_or(0.0, |second| second.0)];
     scored
         .into_iter()
@@ -186,13 +202,14 @@ fn rank(
         .enumerate()
         .map(|(rank, (score, dense, lexical, place))| {
             let rival = if rank == 0 { best_two[1] } else { best_two[0] };
-            let evidence = confidence::Evidence::new(score, rival, dense, lexical, task);
+            let evidence = Evidence::new(score, rival, dense, lexical, tools);
             Candidate {
                 tool: snapshot.tool(place).clone(),
                 confidence: confidence::of(&evidence),
                 score,
                 dense,
                 lexical,
+                evidence,
             }
         })
         .collect()

@@ -70,7 +70,7 @@ async fn all_recorded_catalogs_load_and_index_together() {
     let router = Router::new(library.clone(), store.clone(), embedder.clone());
     let route = router.find_best_mcp("create a GitHub issue in my repository").await.unwrap();
     assert!(route.candidates.iter().take(5).any(|found| found.tool.server == "github"), "{:?}", route.best());
-    let scope = Scope { server: Some("slack".to_owned()) };
+    let scope = Scope::servers(["slack".to_owned()]);
     let only = router.rank("post a message", &scope, 5, Mode::Hybrid).await.unwrap();
     assert!(only.candidates.iter().all(|found| found.tool.server == "slack") && only.candidates.len() == 5);
 
