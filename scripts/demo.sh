@@ -24,6 +24,11 @@ scripts/install-servers.sh
 orchestrator=${CARGO_TARGET_DIR:-target}/release/orchestrator
 export ORCHESTRATOR_CONFIG=.servers/mcp.json ORCHESTRATOR_DATA_DIR=.servers/demo-data
 
+# The first lines of a long answer.
+shorten() {
+  awk -v most=24 'NR <= most; END { if (NR > most) print "… (" NR - most " more lines)" }'
+}
+
 # Shows a command as it could be typed, and runs it. A task that is not done yet (3) is no failure.
 run() {
   local code=0
@@ -32,7 +37,7 @@ run() {
   [[ $# -lt 2 ]] || printf " '%s'" "${@:2:1}"
   [[ $# -lt 3 ]] || printf " %s '%s'" "${@:3}"
   printf '%s\n' "$plain"
-  "$orchestrator" "$@" || code=$?
+  "$orchestrator" "$@" | shorten || code=$?
   [[ $code == 0 || $code == 3 ]] || exit "$code"
   last=$code
 }

@@ -86,9 +86,10 @@ impl Orchestrator {
         Ok((orchestrator, arrived))
     }
 
-    /// Ends all children.
+    /// Ends all children and puts the catalog in order.
     pub async fn shutdown(&self) {
         self.pool.shutdown().await;
+        self.store.checkpoint();
     }
 }
 

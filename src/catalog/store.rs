@@ -199,22 +199,18 @@ impl Store {
         })
     }
 
-    /// All tools of the cache, by server and in the server's order. A row that cannot be read is
-    /// left out; the next listing of its server writes it anew.
+    /// All tools of the cache, by server and in the server's order.
     pub fn tools(&self) -> Result<Vec<StoredTool>, StoreError> {
         self.read(|connection| {
             let mut statement = connection.prepare_cached(
-                "SELECT id, server, definition, hash, text_hash FROM tools ORDER BY server, position",
+                "SELECT id, server, name, definition, hash, text_hash FROM tools ORDER BY server, position",
             )?;
-            let mut rows = statement.query([])?;
-            let mut tools = Vec::new();
-            while let Some(row) = rows.next()? {
-                let Ok(definition) = serde_json::from_str(row.get_ref(2)?.as_str()?) else { continue };
-                let (server, hash, text_hash) = (row.get(1)?, row.get(3)?, row.get(4)?);
-                tools
-                    .push(StoredTool { id: row.get(0)?, tool: Tool { server, definition, hash, text_hash } });
-            }
-            Ok(tools)
+            let rows = statement.query_map([], |row| {
+                let json = row.get_ref(3)?.as_str()?;
+                let tool = Tool::stored(row.get(1)?, row.get(2)?, json, row.get(4)?, row.get(5)?);
+                Ok(StoredTool { id: row.get(0)?, tool })
+            })?;
+            rows.collect()
         })
     }
 
@@ -274,6 +270,15 @@ impl Store {
             transaction.commit()
         };
         add().map_err(|error| self.fail(error))
+    }
+
+    /// Moves what was written into the main file, so that an orderly end leaves one file behind.
+    /// Another process may be reading: then it is left to the last one.
+    pub fn checkpoint(&self) {
+        let connection = self.write();
+        if let Err(error) = connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(())) {
+            tracing::debug!("the catalog was not checkpointed: {error}");
+        }
     }
 
     /// Drops vectors that no tool uses any more and returns how many.
@@ -340,10 +345,10 @@ fn write_tool(transaction: &rusqlite::Transaction<'_>, tool: &Tool, position: i6
              RETURNING id",
         )?
         .query_row(
-            params![tool.server, position, tool.name(), tool.hash, tool.text_hash, super::json(&tool.definition)],
+            params![tool.server, position, tool.name(), tool.hash, tool.text_hash, tool.json()],
             |row| row.get(0),
         )?;
-    let words = Words::new(&tool.server, &tool.definition);
+    let words = Words::new(&tool.server, tool.definition());
     transaction.prepare_cached("DELETE FROM words WHERE rowid = ?1")?.execute([id])?;
     transaction
         .prepare_cached(

@@ -110,7 +110,7 @@ fn close_to_best(
 
 /// Whether arguments satisfy a tool's schema and every one of them is a parameter of it.
 fn accepts_named(candidate: &Candidate, arguments: &JsonObject) -> bool {
-    let schema = &candidate.tool.definition.input_schema;
+    let schema = candidate.tool.input_schema();
     let is_parameter =
         |name: &String| schema.get("properties").is_some_and(|properties| properties.get(name).is_some());
     arguments.keys().all(is_parameter) && validate(schema, arguments).is_empty()
@@ -122,7 +122,7 @@ fn decide_on_tool(
     task: &str,
     arguments: Option<&JsonObject>,
 ) -> Decision {
-    let schema = &candidate.tool.definition.input_schema;
+    let schema = candidate.tool.input_schema();
     let arguments = match arguments {
         Some(given) => {
             let problems = validate(schema, given);
@@ -246,7 +246,9 @@ mod tests {
     #[test]
     fn a_destructive_tool_waits_for_confirmation() {
         let mut destroying = candidate("drop", 0.9, json!({"type": "object"}));
-        destroying.tool.definition.annotations = Some(ToolAnnotations::new().destructive(true));
+        let mut definition = destroying.tool.definition().clone();
+        definition.annotations = Some(ToolAnnotations::new().destructive(true));
+        destroying.tool = Tool::new("s", definition);
         assert_eq!(decide(&[destroying], "drop it", None, &settings()).name(), "needs_confirmation");
     }
 }

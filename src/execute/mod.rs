@@ -170,7 +170,7 @@ impl Executor {
         };
         let routing = Routing { request_id, server, tool, confidence: None, timings: Timings::default() };
         if let Some(tool) = known {
-            let problems = validate(&tool.definition.input_schema, &arguments);
+            let problems = validate(tool.input_schema(), &arguments);
             if !problems.is_empty() {
                 self.record_call(&routing, None, 0, "needs_arguments", Some(arguments::summary(&problems)))
                     .await;

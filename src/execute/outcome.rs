@@ -70,7 +70,7 @@ impl From<&Tool> for ToolView {
         Self {
             server: tool.server.clone(),
             tool: tool.name().to_owned(),
-            signature: signature(&tool.definition),
+            signature: signature(tool.definition()),
             description: one_line(tool.description()),
         }
     }
@@ -103,7 +103,7 @@ impl From<&Candidate> for CandidateView {
             score: candidate.score,
             dense: candidate.dense,
             lexical: candidate.lexical,
-            input_schema: Value::Object((*candidate.tool.definition.input_schema).clone()),
+            input_schema: Value::Object(candidate.tool.input_schema().clone()),
         }
     }
 }
@@ -220,7 +220,7 @@ impl Outcome {
             Self::NeedsArguments { tool, understood, problems, .. } => json!({
                 "missing": problems,
                 "understood": understood,
-                "inputSchema": tool.definition.input_schema,
+                "inputSchema": tool.input_schema(),
                 "call_tool": call_request(tool, &with_blanks(tool, understood)),
             }),
             Self::Ambiguous { request_id, timings, candidates } => {
@@ -254,7 +254,7 @@ impl Outcome {
                     "{} fits, but its arguments are not complete: {}.\n{}\n{}\nCall it with call_tool, each null replaced: {request}",
                     routing.id(),
                     summary(problems),
-                    signature(&tool.definition),
+                    signature(tool.definition()),
                     one_line(tool.description()),
                 )
             }
@@ -303,7 +303,7 @@ fn call_request(tool: &Tool, arguments: &JsonObject) -> Value {
 /// typed parameter, so a blank that stays blank is noticed.
 fn with_blanks(tool: &Tool, given: &JsonObject) -> JsonObject {
     let mut arguments = given.clone();
-    for name in required(&tool.definition.input_schema) {
+    for name in required(tool.input_schema()) {
         arguments.entry(name.to_owned()).or_insert(Value::Null);
     }
     arguments

@@ -219,7 +219,7 @@ impl Keeper {
         let mut missing: BTreeMap<&str, String> = BTreeMap::new();
         for tool in snapshot.tools() {
             if again.contains(&tool.text_hash) || !have.contains(&tool.text_hash) {
-                missing.insert(&tool.text_hash, text::to_embed(&tool.server, &tool.definition));
+                missing.insert(&tool.text_hash, text::to_embed(&tool.server, tool.definition()));
             }
         }
         let (hashes, texts): (Vec<&str>, Vec<String>) = missing.into_iter().unzip();

@@ -74,7 +74,7 @@ pub(super) fn named<'a>(
     for (name, target) in found {
         match target {
             Ok(Target::Known(tool)) => {
-                let schema = Value::Object((*tool.definition.input_schema).clone());
+                let schema = Value::Object(tool.input_schema().clone());
                 let view = ToolView::from(&*tool);
                 lines.push(line(&view, None, (detail == Detail::Full).then_some(&schema)));
                 let mut entry = compact(&view, None);

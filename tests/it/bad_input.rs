@@ -61,7 +61,7 @@ fn a_damaged_catalog_is_moved_aside_and_rebuilt() {
             "cut off",
             Box::new(|| {
                 let file = std::fs::OpenOptions::new().write(true).open(&catalog).unwrap();
-                file.set_len(file.metadata().unwrap().len() / 2 / 4096 * 4096).unwrap();
+                file.set_len(file.metadata().unwrap().len() / 8192 * 4096).unwrap();
             }),
         ),
         (

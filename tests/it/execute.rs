@@ -84,8 +84,7 @@ fn a_destructive_tool_and_a_dry_run_call_nothing() {
 #[test]
 fn what_nothing_fits_is_said_so() {
     let Some((_sandbox, mut session)) = indexed() else { return };
-    let result =
-        execute(&mut session, &json!({"task": "book two seats on the night train from Vienna to Rome"}));
+    let result = execute(&mut session, &json!({"task": "which invoices are unpaid"}));
     assert_eq!(result["structuredContent"]["status"], "no_match", "{result}");
     assert!(result["isError"] != true);
     session.end();
