@@ -1,11 +1,14 @@
 //! Fetches a known model from the Hugging Face hub at its pinned revision. A file takes its place
 //! only after its size and checksum were found right.
 
-use std::{fs, path::Path};
+use std::{fs, path::Path, time::Duration};
 
 use hf_hub::HFClient;
 
-use super::{EmbedError, KnownModel, ModelSource};
+use super::{EmbedError, KnownModel, Manifest, ModelSource};
+
+/// For all files together; a slow line needs minutes for 90 MB.
+const DOWNLOAD_LIMIT: Duration = Duration::from_secs(900);
 
 /// Downloads all files of `model` into `folder/NAME`, and checks them.
 pub async fn download(
@@ -41,6 +44,22 @@ pub async fn download(
     let place = folder.join(&model.name);
     fs::remove_dir_all(&place).or_else(ignore_missing).map_err(|error| failed(error.to_string()))?;
     fs::rename(&partial, &place).map_err(|error| failed(format!("{}: {error}", place.display())))
+}
+
+/// The same on a thread of its own, for a source whose model was found nowhere.
+pub(super) fn download_blocking(source: &ModelSource) -> Result<(), EmbedError> {
+    let manifest = Manifest::built_in();
+    let Some(model) = manifest.find(&source.model) else { return Ok(()) };
+    let failed = |problem: String| EmbedError::Download { name: model.name.clone(), problem };
+    tracing::info!("model {} is nowhere on this machine; fetching it from the hub", model.name);
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .map_err(|error| failed(error.to_string()))?;
+    let fetch = download(model, &source.downloads, |file| tracing::info!("downloading {file}"));
+    runtime
+        .block_on(async { tokio::time::timeout(DOWNLOAD_LIMIT, fetch).await })
+        .unwrap_or_else(|_| Err(failed(format!("not done within {} s", DOWNLOAD_LIMIT.as_secs()))))
 }
 
 fn ignore_missing(error: std::io::Error) -> std::io::Result<()> {

@@ -13,6 +13,9 @@ use tokenizers::{Encoding, Tokenizer, TruncationParams};
 
 use super::{EmbedError, Embedding, ModelFiles, Purpose};
 
+/// Tokens of one forward pass, padding included: short texts gain by sharing one, long ones lose.
+const MAX_PASS_TOKENS: usize = 128;
+
 /// A loaded model on the CPU.
 pub struct Encoder {
     model: BertModel,
@@ -115,24 +118,31 @@ impl Encoder {
         Ok(self.tokenize(text, purpose)?.len())
     }
 
-    /// Embeds texts in one forward pass: `[texts]` to `[texts, hidden]`. Texts of like length cost
-    /// least, since all are padded to the longest.
+    /// Embeds texts, `[texts]` to `[texts, hidden]`. Those of like length share a forward pass, as
+    /// long as it stays small.
     pub fn encode(&self, texts: &[&str], purpose: Purpose) -> Result<Vec<Embedding>, EmbedError> {
-        if texts.is_empty() {
-            return Ok(Vec::new());
-        }
         let encodings =
             texts.iter().map(|text| self.tokenize(text, purpose)).collect::<Result<Vec<_>, _>>()?;
         let lengths: Vec<usize> = encodings.iter().map(Encoding::len).collect();
-        let longest = lengths.iter().copied().max().unwrap_or_default();
-        let hidden = self
-            .forward(&encodings, &lengths, longest)
-            .map_err(|error| EmbedError::Compute(error.to_string()))?;
-        let row = longest * self.dimensions;
+        let mut embeddings = vec![None; texts.len()];
+        for pass in passes(&lengths, MAX_PASS_TOKENS) {
+            let together: Vec<&Encoding> = pass.iter().map(|place| &encodings[*place]).collect();
+            for (place, embedding) in pass.into_iter().zip(self.encode_together(&together)?) {
+                embeddings[place] = Some(embedding);
+            }
+        }
+        Ok(embeddings.into_iter().flatten().collect())
+    }
+
+    /// One forward pass over texts, all padded to the longest.
+    fn encode_together(&self, encodings: &[&Encoding]) -> Result<Vec<Embedding>, EmbedError> {
+        let longest = encodings.iter().map(|encoding| encoding.len()).max().unwrap_or_default();
+        let hidden =
+            self.forward(encodings, longest).map_err(|error| EmbedError::Compute(error.to_string()))?;
         hidden
-            .chunks_exact(row)
-            .zip(&lengths)
-            .map(|(states, length)| self.pool(&states[..length * self.dimensions]))
+            .chunks_exact((longest * self.dimensions).max(1))
+            .zip(encodings)
+            .map(|(states, encoding)| self.pool(&states[..encoding.len() * self.dimensions]))
             .map(|pooled| {
                 Embedding::normalized(pooled)
                     .ok_or_else(|| EmbedError::Compute("a vector without direction".to_owned()))
@@ -154,12 +164,7 @@ impl Encoder {
     }
 
     /// Token states of padded texts, row after row: `[texts, longest, hidden]`.
-    fn forward(
-        &self,
-        encodings: &[Encoding],
-        lengths: &[usize],
-        longest: usize,
-    ) -> candle_core::Result<Vec<f32>> {
+    fn forward(&self, encodings: &[&Encoding], longest: usize) -> candle_core::Result<Vec<f32>> {
         let shape = (encodings.len(), longest);
         let padded = |values: fn(&Encoding) -> &[u32]| {
             let mut flat = Vec::with_capacity(shape.0 * shape.1);
@@ -171,7 +176,7 @@ impl Encoder {
         };
         let ids = padded(Encoding::get_ids)?;
         let types = padded(Encoding::get_type_ids)?;
-        let all_full = lengths.iter().all(|length| *length == longest);
+        let all_full = encodings.iter().all(|encoding| encoding.len() == longest);
         let mask = if all_full { None } else { Some(padded(Encoding::get_attention_mask)?) };
         self.model.forward(&ids, &types, mask.as_ref())?.flatten_all()?.to_vec1()
     }
@@ -189,6 +194,22 @@ impl Encoder {
             }
         }
     }
+}
+
+/// Places of texts that share a forward pass: shortest first, each pass at most `limit` tokens with
+/// its padding, or one text.
+fn passes(lengths: &[usize], limit: usize) -> Vec<Vec<usize>> {
+    let mut order: Vec<usize> = (0..lengths.len()).collect();
+    order.sort_by_key(|place| lengths[*place]);
+    let mut passes: Vec<Vec<usize>> = Vec::new();
+    for place in order {
+        // Sorted by length: the newest is the longest of its pass.
+        match passes.last_mut() {
+            Some(pass) if (pass.len() + 1) * lengths[place] <= limit => pass.push(place),
+            _ => passes.push(vec![place]),
+        }
+    }
+    passes
 }
 
 fn load_tokenizer(file: &Path, limit: usize) -> Result<Tokenizer, EmbedError> {
@@ -279,6 +300,8 @@ fn read_json<T: DeserializeOwned>(file: &Path) -> Result<Option<T>, EmbedError> 
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     fn written(name: &str, content: &str) -> (tempfile::TempDir, PathBuf) {
@@ -286,6 +309,22 @@ mod tests {
         let file = folder.path().join(name);
         fs::write(&file, content).unwrap();
         (folder, file)
+    }
+
+    proptest! {
+        #[test]
+        fn every_text_is_in_one_pass_and_none_is_too_large(
+            lengths in prop::collection::vec(1_usize..300, 0..40), limit in 1_usize..600,
+        ) {
+            let passes = passes(&lengths, limit);
+            let mut places: Vec<usize> = passes.iter().flatten().copied().collect();
+            places.sort_unstable();
+            prop_assert_eq!(places, (0..lengths.len()).collect::<Vec<_>>());
+            for pass in passes {
+                let longest = pass.iter().map(|place| lengths[*place]).max().unwrap_or_default();
+                prop_assert!(pass.len() == 1 || pass.len() * longest <= limit);
+            }
+        }
     }
 
     #[test]

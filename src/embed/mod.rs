@@ -126,6 +126,9 @@ pub enum EmbedError {
     /// The computation failed; a bug or no memory.
     #[error("the encoder failed: {0}")]
     Compute(String),
+    /// The model is not there yet. Retry later.
+    #[error("the model is still being fetched")]
+    Loading,
     /// More queries wait than can be served soon. Retry later.
     #[error("the encoder is busy: {waiting} queries are waiting")]
     Busy {

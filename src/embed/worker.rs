@@ -5,16 +5,19 @@ use std::{
     collections::VecDeque,
     sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, mpsc},
     thread,
+    time::Duration,
 };
 
 use tokio::sync::{oneshot, watch};
 
 use super::{EmbedError, Embedding, Encoder, ModelSource, Purpose};
 
-/// Texts in one forward pass; more win nothing on a CPU.
+/// Texts that are taken from the line at once.
 const BATCH: usize = 32;
 /// Queries that may wait; past them the answer is "busy".
 const MAX_WAITING_QUERIES: usize = 1024;
+/// How long a query waits for the model; loading takes a fraction of a second, downloading minutes.
+const LOAD_PATIENCE: Duration = Duration::from_secs(5);
 
 /// What is known of a loaded model.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -142,8 +145,12 @@ impl Embedder {
         self.loaded.borrow().clone()
     }
 
-    /// Embeds a query. Dropping the future takes it out of the line.
+    /// Embeds a query. Dropping the future takes it out of the line. A model that is still being
+    /// downloaded is not waited for.
     pub async fn embed_query(&self, text: &str) -> Shared<Embedding> {
+        if tokio::time::timeout(LOAD_PATIENCE, self.ready()).await.is_err() {
+            return Err(Arc::new(EmbedError::Loading));
+        }
         let (reply, answer) = oneshot::channel();
         {
             let mut jobs = self.queue.0.lock();
@@ -190,7 +197,14 @@ impl Embedder {
 
 fn load(source: &ModelSource) -> Result<(Arc<ModelFacts>, Encoder), EmbedError> {
     let started = std::time::Instant::now();
-    let files = source.resolve()?;
+    let files = match source.resolve() {
+        #[cfg(feature = "hub")]
+        Err(EmbedError::NotFound { .. }) => {
+            super::download::download_blocking(source)?;
+            source.resolve()?
+        }
+        found => found?,
+    };
     let encoder = Encoder::load(&files)?;
     tracing::debug!(model = files.id, "loaded in {} ms", started.elapsed().as_millis());
     let facts = ModelFacts { name: files.name, id: files.id, dimensions: encoder.dimensions() };

@@ -141,10 +141,16 @@ struct Keeper {
 
 impl Keeper {
     fn run(self, mut inbox: mpsc::Receiver<Request>, settled: &watch::Sender<bool>) {
-        if let Err(error) = self.embed_missing(&HashSet::new(), None).and_then(|_| self.publish()) {
+        let published = self.publish();
+        // What has a vector can be found by it; nobody waits for the rest.
+        settled.send_replace(true);
+        let completed = published.and_then(|()| match self.embed_missing(&HashSet::new(), None)? {
+            0 => Ok(()),
+            _ => self.publish(),
+        });
+        if let Err(error) = completed {
             tracing::warn!("tools are found by words only: {error}");
         }
-        settled.send_replace(true);
         while let Some(request) = inbox.blocking_recv() {
             let outcome = self.take_in(&request.listings, request.force, request.progress);
             // Whoever asked may have gone away; the work is done all the same.

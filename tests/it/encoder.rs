@@ -1,9 +1,15 @@
 //! The encoder against vectors that another implementation computed (`scripts/reference_vectors.py`).
 
+use std::{
+    io::{BufRead, BufReader, Write},
+    net::{TcpListener, TcpStream},
+    process::Command,
+};
+
 use orchestrator::embed::{Encoder, ModelSource, Purpose};
 use serde::Deserialize;
 
-use crate::support::{has_model, root};
+use crate::support::{has_model, root, text};
 
 #[derive(Deserialize)]
 struct Reference {
@@ -86,4 +92,78 @@ fn damaged_model_files_are_named_with_the_remedy() {
     let cut = resolve(copy_name);
     assert!(cut.contains("model.safetensors"), "{cut}");
     assert!(resolve("no-such-model").contains("all-MiniLM-L6-v2"));
+}
+
+/// A hub on this machine that serves the model's folder; what `change` makes of a file is served.
+fn hub(change: fn(&str, Vec<u8>) -> Vec<u8>) -> String {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap();
+    std::thread::spawn(move || {
+        for stream in listener.incoming().flatten() {
+            std::thread::spawn(move || serve(stream, change));
+        }
+    });
+    format!("http://{address}")
+}
+
+/// Answers one request for `/owner/name/resolve/REVISION/FILE`, as the real hub does.
+fn serve(mut stream: TcpStream, change: fn(&str, Vec<u8>) -> Vec<u8>) {
+    let mut lines = BufReader::new(stream.try_clone().unwrap()).lines();
+    let request = lines.next().unwrap().unwrap();
+    while lines.next().is_some_and(|line| line.is_ok_and(|line| !line.is_empty())) {}
+    let (method, path) = request.split_once(' ').unwrap();
+    let file = path.split(' ').next().unwrap().split("/resolve/").nth(1).unwrap();
+    let (revision, file) = file.split_once('/').unwrap();
+    let body = change(file, std::fs::read(root().join("models/all-MiniLM-L6-v2").join(file)).unwrap());
+    let head = format!(
+        "HTTP/1.1 200 OK\r\nContent-Length: {}\r\nETag: \"{}\"\r\nX-Repo-Commit: {revision}\r\nConnection: close\r\n\r\n",
+        body.len(),
+        orchestrator::digest::sha256(&[file])
+    );
+    stream.write_all(head.as_bytes()).unwrap();
+    if method == "GET" {
+        stream.write_all(&body).ok();
+    }
+}
+
+/// `model pull` in an empty place, from a hub on this machine.
+fn pull(hub: &str) -> (tempfile::TempDir, std::process::Output) {
+    let folder = tempfile::tempdir().unwrap();
+    let program = folder.path().join("orchestrator");
+    // Elsewhere, so that no models/ is found beside it.
+    std::fs::copy(crate::support::orchestrator(), &program).unwrap();
+    let output = Command::new(program)
+        .args(["model", "pull"])
+        .current_dir(folder.path())
+        .env("ORCHESTRATOR_DATA_DIR", folder.path().join("data"))
+        .env("HF_ENDPOINT", hub)
+        .env("HF_HOME", folder.path().join("hub"))
+        .env_remove("HF_HUB_CACHE")
+        .env_remove("HF_HUB_OFFLINE")
+        .env("NO_PROXY", "127.0.0.1")
+        .output()
+        .unwrap();
+    (folder, output)
+}
+
+#[test]
+fn the_model_is_downloaded_and_checked() {
+    if !has_model() {
+        return;
+    }
+    let (folder, output) = pull(&hub(|_, bytes| bytes));
+    assert!(output.status.success(), "{}", text(&output.stderr));
+    assert!(folder.path().join("data/models/all-MiniLM-L6-v2/1_Pooling/config.json").is_file());
+
+    let swapped = |file: &str, mut bytes: Vec<u8>| {
+        if file == "model.safetensors" {
+            bytes[1_000_000] ^= 1;
+        }
+        bytes
+    };
+    let (folder, output) = pull(&hub(swapped));
+    assert_eq!(output.status.code(), Some(1));
+    assert!(text(&output.stderr).contains("model.safetensors"), "{}", text(&output.stderr));
+    assert!(text(&output.stderr).contains("sha256"), "{}", text(&output.stderr));
+    assert!(!folder.path().join("data/models/all-MiniLM-L6-v2").exists(), "a wrong file takes no place");
 }
