@@ -1,6 +1,12 @@
 //! All parts put together, once for `serve` and for every command that needs them.
 
-use std::path::PathBuf;
+use std::{
+    path::PathBuf,
+    sync::{Mutex, PoisonError},
+    time::Duration,
+};
+
+use tokio::task::JoinHandle;
 
 use crate::{
     audit::Audit,
@@ -16,6 +22,10 @@ use crate::{
 
 /// Tool lists that may wait to be taken in.
 const WAITING_LISTINGS: usize = 64;
+/// For tool lists that are still to be taken in at the end.
+const LAST_LISTINGS: Duration = Duration::from_secs(5);
+/// How often the catalog is looked at for changes by another process, such as `reindex`.
+const REFRESH_INTERVAL: Duration = Duration::from_secs(2);
 
 /// Tool lists as children give them.
 pub type Listings = tokio::sync::mpsc::Receiver<Listing>;
@@ -40,6 +50,8 @@ pub struct Orchestrator {
     pub executor: Executor,
     /// The trail.
     pub audit: Audit,
+    /// Takes in what children list.
+    follower: Mutex<Option<JoinHandle<()>>>,
 }
 
 impl Orchestrator {
@@ -48,7 +60,8 @@ impl Orchestrator {
     /// kept in memory, with a warning.
     pub fn start(config: Config, paths: Paths, guard: Option<PathBuf>) -> Result<Self, StoreError> {
         let (orchestrator, listings) = Self::start_without_listening(config, paths, guard)?;
-        tokio::spawn(take_in(orchestrator.library.clone(), listings));
+        let follower = tokio::spawn(take_in(orchestrator.library.clone(), listings));
+        *orchestrator.follower.lock().unwrap_or_else(PoisonError::into_inner) = Some(follower);
         Ok(orchestrator)
     }
 
@@ -82,20 +95,47 @@ impl Orchestrator {
             config.settings.execute,
             config.servers.keys().cloned(),
         );
-        let orchestrator = Self { config, paths, store, embedder, library, pool, router, executor, audit };
+        let orchestrator = Self {
+            config,
+            paths,
+            store,
+            embedder,
+            library,
+            pool,
+            router,
+            executor,
+            audit,
+            follower: Mutex::default(),
+        };
         Ok((orchestrator, arrived))
     }
 
-    /// Ends all children and puts the catalog in order.
+    /// Ends all children, takes in what they listed last, and puts the catalog in order.
     pub async fn shutdown(&self) {
         self.pool.shutdown().await;
+        let follower = self.follower.lock().unwrap_or_else(PoisonError::into_inner).take();
+        if let Some(follower) = follower {
+            // It ends by itself when all lists are taken in.
+            tokio::time::timeout(LAST_LISTINGS, follower).await.ok();
+        }
         self.store.checkpoint();
     }
 }
 
-/// Takes in each tool list that a child gives, at its start and after each change.
+/// Takes in each tool list that a child gives, at its start and after each change, and now and then
+/// looks whether another process changed the catalog.
 async fn take_in(library: Library, mut listings: Listings) {
-    while let Some(listing) = listings.recv().await {
+    loop {
+        let listing = match tokio::time::timeout(REFRESH_INTERVAL, listings.recv()).await {
+            Ok(Some(listing)) => listing,
+            Ok(None) => return,
+            Err(_) => {
+                if let Err(error) = library.refresh().await {
+                    tracing::debug!("the catalog was not looked at: {}", report::chain(&error));
+                }
+                continue;
+            }
+        };
         let server = listing.server.clone();
         match library.apply(listing, false, None).await {
             Ok(taken) if taken.changes.is_empty() => {}

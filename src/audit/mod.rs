@@ -25,8 +25,8 @@ use crate::{
 
 /// Rows that may wait for the thread.
 const WAITING_ROWS: usize = 1024;
-/// How long a statement waits for another process's transaction.
-const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
+/// How long a statement waits for another process's transaction: an answer waits along.
+const BUSY_TIMEOUT: Duration = Duration::from_secs(1);
 
 const SCHEMA: &str = "
     CREATE TABLE IF NOT EXISTS entries (

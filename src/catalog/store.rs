@@ -30,7 +30,7 @@ const SCHEMA: &str = "
         listed_at   INTEGER NOT NULL
     ) STRICT;
     CREATE TABLE tools (
-        id         INTEGER PRIMARY KEY,
+        id         INTEGER PRIMARY KEY AUTOINCREMENT,
         server     TEXT NOT NULL REFERENCES servers(name) ON DELETE CASCADE,
         position   INTEGER NOT NULL,
         name       TEXT NOT NULL,
@@ -270,6 +270,13 @@ impl Store {
             transaction.commit()
         };
         add().map_err(|error| self.fail(error))
+    }
+
+    /// A number that changes when another process writes.
+    pub fn version(&self) -> Result<i64, StoreError> {
+        let connection = self.write();
+        let version = connection.pragma_query_value(None, "data_version", |row| row.get(0));
+        version.map_err(|error| self.fail(error))
     }
 
     /// Moves what was written into the main file, so that an orderly end leaves one file behind.

@@ -2,8 +2,9 @@
 //! task that owns the session ends the process when the session ends, for whatever reason.
 
 use std::{
+    collections::HashMap,
     sync::{
-        Arc, Mutex, PoisonError,
+        Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicUsize, Ordering},
     },
     time::Duration,
@@ -13,9 +14,9 @@ use arc_swap::ArcSwap;
 use rmcp::{
     ClientHandler, Peer, RoleClient, ServiceError, ServiceExt,
     model::{
-        CallToolRequest, CallToolRequestParams, CallToolResult, ClientCapabilities, ClientConfig,
-        ClientRequest, Implementation, JsonObject, PaginatedRequestParams, ProtocolVersion, ServerResult,
-        Tool,
+        CallToolRequest, CallToolRequestParams, CallToolResult, CancelledNotificationParam,
+        ClientCapabilities, ClientConfig, ClientRequest, Implementation, JsonObject, PaginatedRequestParams,
+        ProgressNotificationParam, ProgressToken, ProtocolVersion, RequestId, ServerResult, Tool,
     },
     service::{
         ClientCacheConfig, ClientInitializeError, NotificationContext, PeerRequestOptions, RunningService,
@@ -38,6 +39,8 @@ const MAX_PAGES: usize = 100;
 const MAX_TOOLS: usize = 10_000;
 /// A burst of `tools/list_changed` is answered by one listing, this long after its first.
 const CHANGE_PAUSE: Duration = Duration::from_millis(200);
+/// For telling a child that a call is cancelled.
+const NOTICE_LIMIT: Duration = Duration::from_secs(1);
 /// For an ended child's exit code to be there, once its pipes are closed.
 const EXIT_CODE_WAIT: Duration = Duration::from_millis(500);
 
@@ -75,6 +78,7 @@ pub struct Connection {
     listing: ArcSwap<Listing>,
     stderr: StderrTail,
     timeouts: Timeouts,
+    progress: Arc<ProgressWatch>,
     in_flight: AtomicUsize,
     last_used: Mutex<Instant>,
     stop: CancellationToken,
@@ -96,7 +100,8 @@ impl Connection {
         let (process, stdout, stdin) =
             Process::spawn(server, config, options.guard.as_deref(), timeouts.shutdown)?;
         let changed = Arc::new(Notify::new());
-        let handler = ChildClient { changed: Arc::clone(&changed) };
+        let progress = Arc::new(ProgressWatch::default());
+        let handler = ChildClient { progress: Arc::clone(&progress), changed: Arc::clone(&changed) };
         let transport = AsyncRwTransport::new(stdout, stdin).with_max_line_length(MAX_LINE_BYTES);
         let stderr = process.stderr();
 
@@ -123,6 +128,7 @@ impl Connection {
                     listing: ArcSwap::from_pointee(listing),
                     stderr,
                     timeouts,
+                    progress,
                     in_flight: AtomicUsize::new(0),
                     last_used: Mutex::new(Instant::now()),
                     stop: CancellationToken::new(),
@@ -194,24 +200,32 @@ impl Connection {
     ) -> Result<CallToolResult, CallError> {
         let mut params = CallToolRequestParams::new(tool.to_owned());
         params.arguments = arguments;
-        let options = PeerRequestOptions::with_timeout(self.timeouts.call)
-            .reset_timeout_on_progress()
-            .with_max_total_timeout(self.timeouts.call_total);
         let request = ClientRequest::CallToolRequest(CallToolRequest::new(params));
         // Sending waits when the child does not read; that too has the deadline.
-        let sending = timeout(self.timeouts.call, self.peer.send_request_with_option(request, options));
-        let handle = match sending.await {
+        let sending = self.peer.send_request_with_option(request, PeerRequestOptions::no_options());
+        let handle = match timeout(self.timeouts.call, sending).await {
             Ok(sent) => sent.map_err(|error| self.call_error(tool, error))?,
-            Err(_) => return Err(self.timed_out(tool, self.timeouts.call)),
+            Err(_) => return Err(self.give_up(tool, self.timeouts.call)),
         };
-        let (request_id, peer) = (handle.id.clone(), self.peer.clone());
-        let answer = tokio::select! {
-            answer = handle.await_response() => answer.map_err(|error| self.call_error(tool, error))?,
-            () = cancel.cancelled() => {
-                let reason = "the caller cancelled".to_owned();
-                let notice = rmcp::model::CancelledNotificationParam::new(Some(request_id), Some(reason));
-                timeout(Duration::from_secs(1), peer.notify_cancelled(notice)).await.ok();
-                return Err(CallError::Cancelled { server: self.server.clone(), tool: tool.to_owned() });
+        let (request_id, token) = (handle.id.clone(), handle.progress_token.clone());
+        let alive = self.progress.watch(token);
+        let total = Instant::now() + self.timeouts.call_total;
+        let response = handle.await_response();
+        tokio::pin!(response);
+        let answer = loop {
+            let silent_until = Instant::now() + self.timeouts.call;
+            tokio::select! {
+                answer = &mut response => break answer.map_err(|error| self.call_error(tool, error))?,
+                () = alive.notify.notified() => {}
+                () = tokio::time::sleep_until(silent_until.min(total)) => {
+                    self.tell_cancelled(request_id, "no answer in time").await;
+                    let limit = if total <= silent_until { self.timeouts.call_total } else { self.timeouts.call };
+                    return Err(self.timed_out(tool, limit));
+                }
+                () = cancel.cancelled() => {
+                    self.tell_cancelled(request_id, "the caller cancelled").await;
+                    return Err(CallError::Cancelled { server: self.server.clone(), tool: tool.to_owned() });
+                }
             }
         };
         match answer {
@@ -226,6 +240,23 @@ impl Connection {
         }
     }
 
+    /// Tells the child that nobody waits for an answer any more. A child that does not even take
+    /// this in is of no use to anybody: its session ends, and the next call starts a new one.
+    async fn tell_cancelled(&self, request: RequestId, reason: &str) {
+        let notice = CancelledNotificationParam::new(Some(request), Some(reason.to_owned()));
+        if timeout(NOTICE_LIMIT, self.peer.notify_cancelled(notice)).await.is_err() {
+            tracing::warn!(server = self.server, "it reads nothing any more; ending it");
+            self.stop();
+        }
+    }
+
+    /// A call that could not even be sent in time.
+    fn give_up(&self, tool: &str, limit: Duration) -> CallError {
+        tracing::warn!(server = self.server, "it reads nothing any more; ending it");
+        self.stop();
+        self.timed_out(tool, limit)
+    }
+
     fn call_error(&self, tool: &str, error: ServiceError) -> CallError {
         let (server, tool) = (self.server.clone(), tool.to_owned());
         match error {
@@ -236,7 +267,6 @@ impl Connection {
                 message: error.message.into_owned(),
                 data: error.data,
             },
-            ServiceError::Timeout { timeout } => CallError::Timeout { server, tool, limit: timeout },
             ServiceError::Cancelled { .. } if !self.stop.is_cancelled() => {
                 CallError::Cancelled { server, tool }
             }
@@ -301,6 +331,11 @@ impl Connection {
             return Duration::ZERO;
         }
         self.last_used.lock().unwrap_or_else(PoisonError::into_inner).elapsed()
+    }
+
+    /// Waits until the process and all it started are gone.
+    pub(super) async fn ended(&self) {
+        self.ended.cancelled().await;
     }
 
     /// Asks the owning task to end session and process.
@@ -442,8 +477,38 @@ fn server_info(peer: &Peer<RoleClient>) -> ServerInfo {
     }
 }
 
+/// Calls under way that want to know of progress, by the token that rmcp gave each.
+#[derive(Default)]
+struct ProgressWatch(Mutex<HashMap<ProgressToken, Arc<Notify>>>);
+
+/// Being told of a call's progress, until dropped.
+struct Watching<'a> {
+    watch: &'a ProgressWatch,
+    token: ProgressToken,
+    notify: Arc<Notify>,
+}
+
+impl ProgressWatch {
+    fn calls(&self) -> MutexGuard<'_, HashMap<ProgressToken, Arc<Notify>>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn watch(&self, token: ProgressToken) -> Watching<'_> {
+        let notify = Arc::new(Notify::new());
+        self.calls().insert(token.clone(), Arc::clone(&notify));
+        Watching { watch: self, token, notify }
+    }
+}
+
+impl Drop for Watching<'_> {
+    fn drop(&mut self) {
+        self.watch.calls().remove(&self.token);
+    }
+}
+
 /// Our side of the session, as the child sees it.
 struct ChildClient {
+    progress: Arc<ProgressWatch>,
     changed: Arc<Notify>,
 }
 
@@ -453,6 +518,16 @@ impl ClientHandler for ChildClient {
         let own = Implementation::new("orchestrator", env!("CARGO_PKG_VERSION"));
         ClientConfig::new(ClientCapabilities::default(), own)
             .with_protocol_version(ProtocolVersion::LATEST_WITH_INITIALIZE)
+    }
+
+    async fn on_progress(
+        &self,
+        params: ProgressNotificationParam,
+        _context: NotificationContext<RoleClient>,
+    ) {
+        if let Some(call) = self.progress.calls().get(&params.progress_token) {
+            call.notify_one();
+        }
     }
 
     async fn on_tool_list_changed(&self, _context: NotificationContext<RoleClient>) {

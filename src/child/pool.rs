@@ -8,14 +8,11 @@ use std::{
     time::Duration,
 };
 
-use tokio::sync::{Semaphore, mpsc, watch};
+use tokio::sync::{mpsc, watch};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
-use super::{CallError, ConnectError, Connection, Listing, nearest};
+use super::{ConnectError, Connection, Listing, nearest};
 use crate::config::{ServerConfig, Timeouts, Transport};
-
-/// Children started at the same time; more would make each of them slower.
-const CONCURRENT_STARTS: usize = 4;
 
 /// What the pool needs to know besides the servers.
 #[derive(Debug, Clone, Default)]
@@ -27,6 +24,16 @@ pub struct PoolOptions {
     pub guard: Option<PathBuf>,
 }
 
+impl PoolOptions {
+    /// EOF, SIGTERM and SIGKILL each take `shutdown` at most, and some time for the last reaping.
+    fn ending_limit(&self) -> Duration {
+        self.timeouts.shutdown * 3 + Duration::from_secs(5)
+    }
+}
+
+/// Why a remote server cannot be used.
+const REMOTE: &str = "remote servers are not supported yet";
+
 /// All connections. Clones share them.
 #[derive(Clone)]
 pub struct Pool {
@@ -36,8 +43,8 @@ pub struct Pool {
 struct Shared {
     slots: BTreeMap<String, Arc<Slot>>,
     options: PoolOptions,
-    listings: mpsc::Sender<Listing>,
-    starts: Semaphore,
+    /// None once the pool is shut down, so that the receiver sees an end.
+    listings: Mutex<Option<mpsc::Sender<Listing>>>,
     closing: CancellationToken,
     tasks: TaskTracker,
 }
@@ -52,8 +59,8 @@ struct Slot {
 type StartOutcome = Option<Result<Arc<Connection>, Arc<ConnectError>>>;
 
 enum SlotState {
-    /// Nothing runs.
-    Idle,
+    /// Nothing runs, but the connection that ran last may still be ending.
+    Idle(Option<Arc<Connection>>),
     /// Being started; all who need it wait for the same outcome.
     Starting(watch::Receiver<StartOutcome>),
     /// Connected, or it was until the child ended.
@@ -65,6 +72,23 @@ enum SlotState {
 impl Slot {
     fn state(&self) -> MutexGuard<'_, SlotState> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Ends the connection if no call is under way and `test` agrees; says whether it did. Under
+    /// the lock nobody can take a lease between the look and the stop.
+    fn close_if(&self, test: impl FnOnce(&Connection) -> bool) -> bool {
+        let mut state = self.state();
+        match &*state {
+            SlotState::Ready(connection)
+                if !connection.is_closed() && connection.in_flight() == 0 && test(connection) =>
+            {
+                let connection = Arc::clone(connection);
+                connection.stop();
+                *state = SlotState::Idle(Some(connection));
+                true
+            }
+            _ => false,
+        }
     }
 }
 
@@ -136,7 +160,7 @@ impl Pool {
                 let slot = Slot {
                     server: server.clone(),
                     config: config.clone(),
-                    state: Mutex::new(SlotState::Idle),
+                    state: Mutex::new(SlotState::Idle(None)),
                 };
                 (server.clone(), Arc::new(slot))
             })
@@ -144,8 +168,7 @@ impl Pool {
         let shared = Arc::new(Shared {
             slots,
             options,
-            listings,
-            starts: Semaphore::new(CONCURRENT_STARTS),
+            listings: Mutex::new(Some(listings)),
             closing: CancellationToken::new(),
             tasks: TaskTracker::new(),
         });
@@ -174,9 +197,18 @@ impl Pool {
                 SlotState::Starting(outcome) => outcome.clone(),
                 _ => {
                     let (sender, outcome) = watch::channel(None);
-                    *state = SlotState::Starting(outcome.clone());
+                    let before = std::mem::replace(&mut *state, SlotState::Starting(outcome.clone()));
+                    let previous = match before {
+                        SlotState::Ready(connection) => Some(connection),
+                        SlotState::Idle(connection) => connection,
+                        SlotState::Starting(_) | SlotState::Failed(_) => None,
+                    };
                     // In a task of its own: a caller that goes away must not undo it for others.
-                    self.shared.tasks.spawn(Arc::clone(&self.shared).start(Arc::clone(slot), sender));
+                    self.shared.tasks.spawn(Arc::clone(&self.shared).start(
+                        Arc::clone(slot),
+                        previous,
+                        sender,
+                    ));
                     outcome
                 }
             }
@@ -192,21 +224,11 @@ impl Pool {
         }
     }
 
-    /// Calls a tool on a server, starting the server if need be.
-    pub async fn call(
-        &self,
-        server: &str,
-        tool: &str,
-        arguments: Option<rmcp::model::JsonObject>,
-        cancel: &CancellationToken,
-    ) -> Result<rmcp::model::CallToolResult, CallError> {
-        let connection = tokio::select! {
-            connection = self.acquire(server) => connection?,
-            () = cancel.cancelled() => {
-                return Err(CallError::Cancelled { server: server.to_owned(), tool: tool.to_owned() });
-            }
-        };
-        connection.call(tool, arguments, cancel).await
+    /// Ends the connection to a server if nothing uses it.
+    pub fn close(&self, server: &str) {
+        if let Some(slot) = self.shared.slots.get(server) {
+            slot.close_if(|_| true);
+        }
     }
 
     /// Where every server stands, by name.
@@ -223,9 +245,9 @@ impl Pool {
                 connection.stop();
             }
         }
+        shared.listings().take();
         shared.tasks.close();
-        // EOF, SIGTERM and SIGKILL each take `shutdown` at most, and some time for the last reaping.
-        let limit = shared.options.timeouts.shutdown * 3 + Duration::from_secs(5);
+        let limit = shared.options.ending_limit();
         if tokio::time::timeout(limit, shared.tasks.wait()).await.is_err() {
             tracing::error!("some children were still not gone after {} s", limit.as_secs());
         }
@@ -238,9 +260,27 @@ fn lease(connection: &Arc<Connection>) -> Lease {
 }
 
 impl Shared {
+    fn listings(&self) -> MutexGuard<'_, Option<mpsc::Sender<Listing>>> {
+        self.listings.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     /// Opens the connection of a slot and tells all who wait.
-    async fn start(self: Arc<Self>, slot: Arc<Slot>, sender: watch::Sender<StartOutcome>) {
-        let outcome = self.open(&slot).await.map_err(Arc::new);
+    async fn start(
+        self: Arc<Self>,
+        slot: Arc<Slot>,
+        previous: Option<Arc<Connection>>,
+        sender: watch::Sender<StartOutcome>,
+    ) {
+        // Two processes of one server would write the same files.
+        if let Some(previous) = previous {
+            tokio::time::timeout(self.options.ending_limit(), previous.ended()).await.ok();
+        }
+        let listings = self.listings().clone();
+        let outcome = match &listings {
+            Some(listings) => self.open(&slot, listings.clone()).await,
+            None => Err(ConnectError::ShuttingDown),
+        };
+        let outcome = outcome.map_err(Arc::new);
         if let Err(error) = &outcome {
             tracing::warn!(server = slot.server, "{error}");
         }
@@ -255,32 +295,28 @@ impl Shared {
             connection.stop();
         }
         sender.send_replace(Some(outcome));
-        if let Some(listing) = listing {
-            tokio::select! {
-                _ = self.listings.send(Listing::clone(&listing)) => {}
-                () = self.closing.cancelled() => {}
-            }
+        if let (Some(listing), Some(listings)) = (listing, listings) {
+            // An error means that nobody takes lists in.
+            listings.send(Listing::clone(&listing)).await.ok();
         }
     }
 
-    async fn open(&self, slot: &Slot) -> Result<Arc<Connection>, ConnectError> {
+    async fn open(
+        &self,
+        slot: &Slot,
+        listings: mpsc::Sender<Listing>,
+    ) -> Result<Arc<Connection>, ConnectError> {
         let server = slot.server.clone();
         if slot.config.disabled {
             return Err(ConnectError::Disabled { server });
         }
-        let stdio = match &slot.config.transport {
-            Transport::Stdio(stdio) => stdio,
-            Transport::Remote(_) => {
-                let reason = "remote servers are not supported yet".to_owned();
-                return Err(ConnectError::Invalid { server, reason });
+        match &slot.config.transport {
+            Transport::Stdio(stdio) => {
+                Connection::open(&server, stdio, &self.options, listings, &self.closing, &self.tasks).await
             }
-            Transport::Invalid(reason) => {
-                return Err(ConnectError::Invalid { server, reason: reason.clone() });
-            }
-        };
-        let _turn = self.starts.acquire().await.map_err(|_| ConnectError::ShuttingDown)?;
-        Connection::open(&server, stdio, &self.options, self.listings.clone(), &self.closing, &self.tasks)
-            .await
+            Transport::Remote(_) => Err(ConnectError::Invalid { server, reason: REMOTE.to_owned() }),
+            Transport::Invalid(reason) => Err(ConnectError::Invalid { server, reason: reason.clone() }),
+        }
     }
 
     /// Closes connections that nothing has used for the idle time, until shutdown.
@@ -289,16 +325,8 @@ impl Shared {
         let pause = (idle / 4).clamp(Duration::from_millis(20), Duration::from_secs(30));
         while tokio::time::timeout(pause, self.closing.cancelled()).await.is_err() {
             for slot in self.slots.values() {
-                let mut state = slot.state();
-                // Under the lock nobody can take a lease between the look and the stop.
-                if let SlotState::Ready(connection) = &*state
-                    && !connection.is_closed()
-                    && connection.in_flight() == 0
-                    && connection.idle_for() >= idle
-                {
+                if slot.close_if(|connection| connection.idle_for() >= idle) {
                     tracing::info!(server = slot.server, "closing it: unused for {} s", idle.as_secs_f32());
-                    connection.stop();
-                    *state = SlotState::Idle;
                 }
             }
         }
@@ -319,16 +347,12 @@ fn status_of(slot: &Slot) -> ServerStatus {
     match &slot.config.transport {
         Transport::Invalid(reason) => return status(ServerState::Invalid, Some(reason.clone()), None),
         Transport::Remote(_) => {
-            return status(
-                ServerState::Invalid,
-                Some("remote servers are not supported yet".to_owned()),
-                None,
-            );
+            return status(ServerState::Invalid, Some(REMOTE.to_owned()), None);
         }
         Transport::Stdio(_) => {}
     }
     match &*slot.state() {
-        SlotState::Idle => status(ServerState::Idle, None, None),
+        SlotState::Idle(_) => status(ServerState::Idle, None, None),
         SlotState::Starting(_) => status(ServerState::Starting, None, None),
         SlotState::Ready(connection) if connection.is_closed() => {
             status(ServerState::Failed, Some("it ended by itself".to_owned()), None)

@@ -194,7 +194,8 @@ fn find_program(
 ) -> Option<PathBuf> {
     if command.contains(std::path::MAIN_SEPARATOR) || command.contains('/') {
         let path = cwd.map_or_else(|| PathBuf::from(command), |cwd| cwd.join(command));
-        return path.is_file().then_some(path);
+        // Absolute, since the child is started in `cwd` already.
+        return path.is_file().then(|| std::path::absolute(&path).unwrap_or(path));
     }
     let path = environment.get(OsStr::new("PATH"))?;
     let endings: &[&str] = if cfg!(windows) { &["", ".exe", ".cmd", ".bat"] } else { &[""] };

@@ -7,10 +7,15 @@ use std::{
 
 use indicatif::{ProgressBar, ProgressStyle};
 use serde::Serialize;
-use tokio::task::JoinSet;
+use tokio::{sync::Semaphore, task::JoinSet};
 
 use super::{Context, UsageError, output::Output};
-use crate::{child::nearest, cli::Exit, index::Library, orchestrator::Orchestrator, report};
+use crate::{
+    child::nearest, cli::Exit, config::Transport, index::Library, orchestrator::Orchestrator, report,
+};
+
+/// Servers that are listed at the same time; more would make each of them slower.
+const CONCURRENT_STARTS: usize = 4;
 
 /// Options of `reindex`.
 #[derive(Debug, clap::Args)]
@@ -54,15 +59,20 @@ pub async fn run(arguments: Arguments, context: Context, out: &mut Output) -> an
     let wanted = wanted(&arguments, &context)?;
     let orchestrator = context.start_without_listening()?;
     let bar = progress_bar(wanted.len(), out);
+    let starts = Arc::new(Semaphore::new(CONCURRENT_STARTS));
     let mut tasks = JoinSet::new();
     for server in wanted {
+        let starts = Arc::clone(&starts);
         let (pool, library, bar) = (orchestrator.pool.clone(), orchestrator.library.clone(), bar.clone());
         let force = arguments.force;
         tasks.spawn(async move {
+            let _turn = starts.acquire().await;
             let summary = match pool.acquire(&server).await {
                 Ok(connection) => take_in(&library, &connection, force, &bar).await,
-                Err(error) => failed(server, report::chain(&*error)),
+                Err(error) => failed(server.clone(), report::chain(&*error)),
             };
+            // It has told all that is wanted of it.
+            pool.close(&server);
             bar.inc(1);
             summary
         });
@@ -89,13 +99,13 @@ pub async fn run(arguments: Arguments, context: Context, out: &mut Output) -> an
     Ok(if summary.failed == 0 { Exit::Done } else { Exit::Failed })
 }
 
-/// The servers to index: those named, else all that are enabled.
+/// The servers to index: those named, else all that can be started.
 fn wanted(arguments: &Arguments, context: &Context) -> anyhow::Result<Vec<String>> {
     let servers = &context.config.servers;
     if arguments.servers.is_empty() {
         return Ok(servers
             .iter()
-            .filter(|(_, server)| !server.disabled)
+            .filter(|(_, server)| !server.disabled && !matches!(server.transport, Transport::Remote(_)))
             .map(|(name, _)| name.clone())
             .collect());
     }

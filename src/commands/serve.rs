@@ -12,7 +12,7 @@ pub async fn run(context: Context) -> anyhow::Result<Exit> {
     let front = Front::new(&orchestrator);
     let session = async {
         // An end before `initialize` is a host that changed its mind, not a failure.
-        match front.serve(stdio()).await {
+        match Box::pin(front.serve(stdio())).await {
             Ok(running) => drop(running.waiting().await),
             Err(error) => tracing::debug!("the session did not begin: {error}"),
         }

@@ -196,7 +196,7 @@ impl Default for Timeouts {
 #[derive(Debug, Clone, Copy, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields, default)]
 pub struct ExecuteSettings {
-    /// Below this the answer is `no_match`; half of it counts for tools that take the given arguments.
+    /// Below this the answer is `no_match`.
     pub no_match_below: f32,
     /// Below this the answer is `ambiguous`, unless the arguments tell which tool is meant.
     pub ambiguous_below: f32,

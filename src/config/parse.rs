@@ -17,7 +17,7 @@ use super::{
 #[derive(Debug, thiserror::Error)]
 pub enum ConfigError {
     /// The file cannot be read.
-    #[error("cannot read the configuration {}", file.display())]
+    #[error("cannot read the configuration {}{}", file.display(), hint(source))]
     Read {
         /// The file.
         file: PathBuf,
@@ -39,6 +39,15 @@ pub enum ConfigError {
         /// What is wrong there.
         message: String,
     },
+}
+
+fn hint(error: &std::io::Error) -> &'static str {
+    match error.kind() {
+        std::io::ErrorKind::NotFound => {
+            "; create it with an \"mcpServers\" object, or name another by --config"
+        }
+        _ => "",
+    }
 }
 
 fn in_key(key: &str) -> String {

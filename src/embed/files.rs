@@ -68,12 +68,16 @@ impl ModelSource {
             };
         };
         let searched = self.folders(known);
-        // A folder without a single file of the model is as good as none; one with some is the
-        // one that is meant, and has to be complete.
-        let found = searched
-            .iter()
-            .find(|folder| known.files.iter().any(|file| folder.join(&file.path).is_file()))
-            .cloned();
+        let has = |folder: &PathBuf, file: &KnownFile| {
+            folder.join(&file.path).metadata().is_ok_and(|found| found.is_file() && found.len() == file.bytes)
+        };
+        // The first that is complete; else the first that is not empty, so that what is wrong with
+        // it can be told.
+        let complete = searched.iter().find(|folder| known.files.iter().all(|file| has(folder, file)));
+        let begun = || {
+            searched.iter().find(|folder| known.files.iter().any(|file| folder.join(&file.path).is_file()))
+        };
+        let found = complete.or_else(begun).cloned();
         match found {
             Some(folder) => Ok((folder, Some(known.clone()))),
             None => Err(EmbedError::NotFound { name: self.model.clone(), searched }),
@@ -95,7 +99,7 @@ impl ModelSource {
         checksums.save();
         let name = known.map_or_else(|| self.model.clone(), |known| known.name);
         let parts: Vec<&str> = digests.iter().map(String::as_str).collect();
-        let id = format!("{name}-{}", &crate::digest::sha256(&parts)[..16]);
+        let id = crate::digest::sha256(&parts);
         Ok(ModelFiles { name, folder, id })
     }
 

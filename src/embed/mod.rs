@@ -53,11 +53,6 @@ impl Embedding {
     pub fn as_slice(&self) -> &[f32] {
         &self.0
     }
-
-    /// The values, owned.
-    pub fn into_vec(self) -> Vec<f32> {
-        self.0
-    }
 }
 
 /// Why there is no vector. Without vectors tools are found by words alone.

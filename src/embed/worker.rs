@@ -39,13 +39,12 @@ pub struct Embedder {
     loaded: watch::Receiver<Option<Shared<Arc<ModelFacts>>>>,
 }
 
-/// Closes the queue when the last handle goes.
+/// Closes the queue when the last handle goes, or the thread.
 struct Closing(Arc<Queue>);
 
 impl Drop for Closing {
     fn drop(&mut self) {
-        self.0.lock().closed = true;
-        self.0.wake.notify_one();
+        self.0.close();
     }
 }
 
@@ -83,6 +82,15 @@ impl Queue {
         self.jobs.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// Lets go of all who wait, and takes nothing more.
+    fn close(&self) {
+        let mut jobs = self.lock();
+        jobs.closed = true;
+        jobs.queries.clear();
+        jobs.documents.clear();
+        self.wake.notify_one();
+    }
+
     /// Waits for work; none when the queue is closed.
     fn next(&self) -> Option<Work> {
         let mut jobs = self.lock();
@@ -111,7 +119,9 @@ impl Embedder {
         let (sender, loaded) = watch::channel(None);
         let worker_queue = Arc::clone(&queue);
         let spawned = thread::Builder::new().name("encoder".to_owned()).spawn(move || {
-            let encoder = load(&source).map_err(Arc::new);
+            // Whatever ends this thread, nobody goes on waiting for it.
+            let _closing = Closing(Arc::clone(&worker_queue));
+            let encoder = catching(|| load(&source)).map_err(Arc::new);
             sender
                 .send_replace(Some(encoder.as_ref().map(|(facts, _)| Arc::clone(facts)).map_err(Arc::clone)));
             let encoder = encoder.map(|(_, encoder)| encoder);
@@ -120,8 +130,8 @@ impl Embedder {
             }
         });
         if let Err(error) = spawned {
-            // The sender went with the closure: whoever waits is told that the encoder has stopped.
             tracing::error!("cannot start the encoder's thread: {error}");
+            queue.close();
         }
         Self { queue: Arc::new(Closing(queue)), loaded }
     }
@@ -148,12 +158,16 @@ impl Embedder {
     /// Embeds a query. Dropping the future takes it out of the line. A model that is still being
     /// downloaded is not waited for.
     pub async fn embed_query(&self, text: &str) -> Shared<Embedding> {
-        if tokio::time::timeout(LOAD_PATIENCE, self.ready()).await.is_err() {
-            return Err(Arc::new(EmbedError::Loading));
+        match tokio::time::timeout(LOAD_PATIENCE, self.ready()).await {
+            Ok(loaded) => drop(loaded?),
+            Err(_) => return Err(Arc::new(EmbedError::Loading)),
         }
         let (reply, answer) = oneshot::channel();
         {
             let mut jobs = self.queue.0.lock();
+            if jobs.closed {
+                return Err(Arc::new(EmbedError::Stopped));
+            }
             if jobs.queries.len() >= MAX_WAITING_QUERIES {
                 return Err(Arc::new(EmbedError::Busy { waiting: jobs.queries.len() }));
             }
@@ -189,7 +203,13 @@ impl Embedder {
 
     fn embed_batch(&self, texts: Vec<(usize, String)>) -> Shared<Vec<(usize, Embedding)>> {
         let (reply, answer) = mpsc::channel();
-        self.queue.0.lock().documents.push_back(Documents { texts, reply });
+        {
+            let mut jobs = self.queue.0.lock();
+            if jobs.closed {
+                return Err(Arc::new(EmbedError::Stopped));
+            }
+            jobs.documents.push_back(Documents { texts, reply });
+        }
         self.queue.0.wake.notify_one();
         answer.recv().unwrap_or_else(|_| Err(Arc::new(EmbedError::Stopped)))
     }
@@ -244,5 +264,12 @@ fn encode(
     texts: &[&str],
     purpose: Purpose,
 ) -> Shared<Vec<Embedding>> {
-    encoder.map_err(Arc::clone)?.encode(texts, purpose).map_err(Arc::new)
+    let encoder = encoder.map_err(Arc::clone)?;
+    catching(|| encoder.encode(texts, purpose)).map_err(Arc::new)
+}
+
+/// A panic in the model's code, as an odd configuration can cause, is an error like others.
+fn catching<T>(compute: impl FnOnce() -> Result<T, EmbedError>) -> Result<T, EmbedError> {
+    std::panic::catch_unwind(std::panic::AssertUnwindSafe(compute))
+        .unwrap_or_else(|_| Err(EmbedError::Compute("the model's code panicked".to_owned())))
 }

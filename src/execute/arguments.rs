@@ -23,6 +23,13 @@ pub(super) fn summary(problems: &[Problem]) -> String {
     shown.collect::<Vec<_>>().join("; ")
 }
 
+/// The fields that have problems, without the values that the problems quote.
+pub(super) fn fields(problems: &[Problem]) -> String {
+    let fields =
+        problems.iter().map(|problem| if problem.field.is_empty() { "(all)" } else { &problem.field });
+    fields.collect::<Vec<_>>().join(", ")
+}
+
 /// Checks arguments against a schema. A schema that itself is broken is left to the child.
 pub fn validate(schema: &JsonObject, arguments: &JsonObject) -> Vec<Problem> {
     let schema = Value::Object(schema.clone());

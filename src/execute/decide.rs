@@ -72,40 +72,41 @@ pub fn decide(
     arguments: Option<&JsonObject>,
     settings: &ExecuteSettings,
 ) -> Decision {
-    // Given arguments tell which tools can be meant at all: those that take them.
-    let given = arguments.filter(|arguments| !arguments.is_empty());
-    let taking: Vec<usize> = given.map_or_else(Vec::new, |given| {
-        (0..candidates.len()).filter(|place| accepts_named(&candidates[*place], given)).collect()
-    });
+    let likely: Vec<usize> = (0..candidates.len())
+        .filter(|place| candidates[*place].confidence >= settings.no_match_below)
+        .collect();
+    // Of tools that are likely enough, given arguments tell which can be meant: those that take them.
+    let taking: Vec<usize> = match arguments.filter(|arguments| !arguments.is_empty()) {
+        Some(given) => {
+            likely.iter().copied().filter(|place| accepts_named(&candidates[*place], given)).collect()
+        }
+        None => Vec::new(),
+    };
     let told = !taking.is_empty();
-    let places = if told { taking } else { (0..candidates.len()).collect() };
-    let floor = if told { settings.no_match_below / 2.0 } else { settings.no_match_below };
-    let Some(choice) = places.first().copied().filter(|best| candidates[*best].confidence >= floor) else {
+    let places = if told { taking } else { likely };
+    let Some(choice) = places.first().copied() else {
         return Decision::NoMatch;
     };
-    let close = close_to_best(&places, candidates, told, settings);
+    let close = close_to_best(&places, candidates, settings);
+    if !told && candidates[choice].confidence < settings.ambiguous_below {
+        let shown = close.max(MIN_AMBIGUOUS).min(candidates.len());
+        return Decision::Ambiguous((0..shown).collect());
+    }
     if close > 1 {
         return Decision::Ambiguous(places[..close].to_vec());
     }
     decide_on_tool(choice, &candidates[choice], task, arguments)
 }
 
-/// How many of the candidates at `places` may be meant, the best included: one when it is clear.
-/// `told` says that all of them take the given arguments.
-fn close_to_best(
-    places: &[usize],
-    candidates: &[Candidate],
-    told: bool,
-    settings: &ExecuteSettings,
-) -> usize {
+/// How many of the candidates at `places` are about as likely as the first of them, itself included.
+fn close_to_best(places: &[usize], candidates: &[Candidate], settings: &ExecuteSettings) -> usize {
     let confidence = |place: &usize| candidates[*place].confidence;
     let best = places.first().map_or(0.0, confidence);
     if best >= settings.certain_from {
         return 1;
     }
     let near = |place: &&usize| confidence(place) * settings.ambiguous_ratio > best;
-    let close = places.iter().take(MAX_AMBIGUOUS).take_while(near).count();
-    if best < settings.ambiguous_below && !told { close.max(places.len().min(MIN_AMBIGUOUS)) } else { close }
+    places.iter().take(MAX_AMBIGUOUS).take_while(near).count()
 }
 
 /// Whether arguments satisfy a tool's schema and every one of them is a parameter of it.
@@ -123,7 +124,7 @@ fn decide_on_tool(
     arguments: Option<&JsonObject>,
 ) -> Decision {
     let schema = candidate.tool.input_schema();
-    let arguments = match arguments {
+    let arguments = match arguments.filter(|given| !given.is_empty()) {
         Some(given) => {
             let problems = validate(schema, given);
             if !problems.is_empty() {
@@ -184,12 +185,14 @@ mod tests {
         let none = json!({"type": "object", "properties": {}});
         let words =
             json!({"type": "object", "properties": {"query": {"type": "string"}}, "required": ["query"]});
+        let two_schema =
+            json!({"type": "object", "properties": {"a": {"type": "string"}}, "required": ["a"]});
         let path = object(json!({"path": "/x"}));
         let cases: Vec<(&str, Vec<Candidate>, Option<&JsonObject>, &str)> = vec![
             ("nothing found", vec![], None, "no_match"),
             ("nothing likely", vec![candidate("a", 0.05, none.clone())], None, "no_match"),
             ("clear, needs none", vec![candidate("a", 0.9, none.clone())], None, "call"),
-            ("clear, takes words", vec![candidate("a", 0.9, words)], None, "call"),
+            ("clear, takes words", vec![candidate("a", 0.9, words.clone())], None, "call"),
             ("clear, arguments missing", vec![candidate("a", 0.9, path_schema())], None, "needs_arguments"),
             ("clear, arguments given", vec![candidate("a", 0.9, path_schema())], Some(&path), "call"),
             (
@@ -211,10 +214,22 @@ mod tests {
                 "ambiguous",
             ),
             (
-                "unlikely, but the only one that takes them",
-                vec![candidate("a", 0.9, none.clone()), candidate("b", 0.06, path_schema())],
+                "less likely, but the only one that takes them",
+                vec![candidate("a", 0.4, words.clone()), candidate("b", 0.15, path_schema())],
                 Some(&path),
                 "call",
+            ),
+            (
+                "the only one that takes them, but next to impossible",
+                vec![candidate("a", 0.05, path_schema())],
+                Some(&path),
+                "no_match",
+            ),
+            (
+                "clear, and what takes them is next to impossible",
+                vec![candidate("a", 0.9, two_schema), candidate("b", 0.06, path_schema())],
+                Some(&path),
+                "needs_arguments",
             ),
             (
                 "two take them alike",

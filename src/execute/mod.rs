@@ -7,10 +7,14 @@ mod decide;
 mod outcome;
 mod resolve;
 
-use std::time::Instant;
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use rmcp::model::JsonObject;
 use serde_json::json;
+use tokio::{sync::OnceCell, task::JoinSet};
 use tokio_util::sync::CancellationToken;
 
 pub use self::{
@@ -22,7 +26,7 @@ pub use self::{
 use crate::{
     audit::{Audit, AuditCandidate, Entry, Kind, new_request_id},
     catalog::{StoreError, Tool},
-    child::{CallError, Pool},
+    child::{CallError, Listing, Pool, ServerState},
     config::ExecuteSettings,
     index::Library,
     report,
@@ -33,6 +37,9 @@ use crate::{
 const CANDIDATES: usize = 10;
 /// Candidates shown where none fits.
 const NEAREST: usize = 3;
+
+/// How long a first task waits for servers that were never listed.
+const MEETING: Duration = Duration::from_secs(5);
 
 /// A task with what the caller gave along.
 #[derive(Debug, Clone, Default)]
@@ -55,7 +62,8 @@ pub struct Executor {
     pool: Pool,
     audit: Audit,
     settings: ExecuteSettings,
-    servers: std::sync::Arc<[String]>,
+    servers: Arc<[String]>,
+    met: Arc<OnceCell<()>>,
 }
 
 impl Executor {
@@ -68,7 +76,8 @@ impl Executor {
         settings: ExecuteSettings,
         servers: impl IntoIterator<Item = String>,
     ) -> Self {
-        Self { router, library, pool, audit, settings, servers: servers.into_iter().collect() }
+        let servers = servers.into_iter().collect();
+        Self { router, library, pool, audit, settings, servers, met: Arc::default() }
     }
 
     /// Ranks tools for a text, without a decision and without a row in the trail.
@@ -79,6 +88,36 @@ impl Executor {
         limit: usize,
     ) -> Result<Route, StoreError> {
         self.router.rank(text, &Scope::server(server), limit, Mode::Hybrid).await
+    }
+
+    /// Lists servers that were never listed, so that a first task finds their tools. Waits for them
+    /// for a while; what takes longer is found later.
+    pub async fn meet_new_servers(&self) {
+        let meeting = self.met.get_or_init(|| async {
+            let mut tasks = JoinSet::new();
+            for server in self.unlisted() {
+                let (pool, library) = (self.pool.clone(), self.library.clone());
+                tasks.spawn(async move {
+                    // Why a server cannot be listed is logged, and shown by its state.
+                    if let Ok(connection) = pool.acquire(&server).await {
+                        library.apply(Listing::clone(&connection.listing()), false, None).await.ok();
+                    }
+                });
+            }
+            // A server that is slow to start goes on starting.
+            tokio::time::timeout(MEETING, async { while tasks.join_next().await.is_some() {} }).await.ok();
+            tasks.detach_all();
+        });
+        meeting.await;
+    }
+
+    /// Servers that can be started, but whose tools are not known.
+    fn unlisted(&self) -> Vec<String> {
+        let snapshot = self.library.snapshot();
+        let unusable = [ServerState::Disabled, ServerState::Invalid];
+        let usable = self.pool.status().into_iter().filter(|status| !unusable.contains(&status.state));
+        let names = usable.map(|status| status.server);
+        names.filter(|server| !snapshot.servers().contains_key(server)).collect()
     }
 
     /// The tool behind a name a model may give: `server:tool`, `server__tool`, or a bare unique one.
@@ -119,6 +158,7 @@ impl Executor {
             Decision::NoMatch => Outcome::NoMatch {
                 request_id,
                 timings,
+                unlisted: self.unlisted(),
                 nearest: views(route.candidates.iter().take(NEAREST)),
                 degraded,
             },
@@ -160,7 +200,7 @@ impl Executor {
         let request_id = new_request_id();
         let (server, tool, known) = match self.resolve(name) {
             Ok(Target::Known(tool)) => (tool.server.clone(), tool.name().to_owned(), Some(*tool)),
-            Ok(Target::Unseen { server, tool }) => match self.look_at(&server, &tool).await {
+            Ok(Target::Unseen { server, tool }) => match self.look_at(&server, &tool, cancel).await {
                 Ok(found) => (server, tool, Some(found)),
                 Err(reason) => {
                     return self.refuse(request_id, Kind::Call, None, Some((server, tool)), reason).await;
@@ -172,17 +212,26 @@ impl Executor {
         if let Some(tool) = known {
             let problems = validate(tool.input_schema(), &arguments);
             if !problems.is_empty() {
-                self.record_call(&routing, None, 0, "needs_arguments", Some(arguments::summary(&problems)))
-                    .await;
+                self.record_call(
+                    &routing,
+                    None,
+                    0,
+                    "needs_arguments",
+                    Some(format!("arguments do not fit: {}", arguments::fields(&problems))),
+                )
+                .await;
                 return Outcome::NeedsArguments { routing, tool, understood: arguments, problems };
             }
         }
         self.send(routing, arguments, None, cancel).await
     }
 
-    /// Starts a server that was never listed, to see whether it has the tool.
-    async fn look_at(&self, server: &str, tool: &str) -> Result<Tool, String> {
-        let connection = self.pool.acquire(server).await.map_err(|error| report::chain(&*error))?;
+    /// Looks at the live list of a server for a tool that the catalog does not have.
+    async fn look_at(&self, server: &str, tool: &str, cancel: &CancellationToken) -> Result<Tool, String> {
+        let connection = tokio::select! {
+            connection = self.pool.acquire(server) => connection.map_err(|error| report::chain(&*error))?,
+            () = cancel.cancelled() => return Err("cancelled while the server was starting".to_owned()),
+        };
         let listing = connection.listing();
         let found = listing.tools.iter().find(|definition| definition.name == tool);
         found.map(|definition| Tool::new(server, definition.clone())).ok_or_else(|| {
@@ -222,7 +271,12 @@ impl Executor {
             }
             Err(error) => {
                 let reason = report::chain(&error);
-                self.record_call(&routing, task, attempts, "failed", Some(reason.clone())).await;
+                // What a child says of a refusal may quote arguments.
+                let kept = match &error {
+                    CallError::Rejected { code, .. } => format!("the server rejected the call (code {code})"),
+                    _ => reason.clone(),
+                };
+                self.record_call(&routing, task, attempts, "failed", Some(kept)).await;
                 Outcome::Failed {
                     request_id: routing.request_id.clone(),
                     routing: Some(routing),

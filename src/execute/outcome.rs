@@ -146,6 +146,8 @@ pub enum Outcome {
         timings: Timings,
         /// What came nearest.
         nearest: Vec<CandidateView>,
+        /// Servers whose tools are not known yet.
+        unlisted: Vec<String>,
         /// Why words alone were used, where that is so.
         degraded: Option<String>,
     },
@@ -226,9 +228,9 @@ impl Outcome {
             Self::Ambiguous { request_id, timings, candidates } => {
                 json!({"request_id": request_id, "timings": timings, "candidates": candidates})
             }
-            Self::NoMatch { request_id, timings, nearest, degraded } => {
+            Self::NoMatch { request_id, timings, nearest, unlisted, degraded } => {
                 let nearest: Vec<&ToolView> = nearest.iter().map(|candidate| &candidate.tool).collect();
-                json!({"request_id": request_id, "timings": timings, "nearest": nearest, "degraded": degraded})
+                json!({"request_id": request_id, "timings": timings, "nearest": nearest, "unlisted": unlisted, "degraded": degraded})
             }
             Self::NeedsConfirmation { tool, arguments, .. } | Self::DryRun { tool, arguments, .. } => {
                 json!({"call_tool": call_request(tool, arguments)})
@@ -263,10 +265,13 @@ impl Outcome {
                 push_lines(&mut text, candidates);
                 text
             }
-            Self::NoMatch { nearest, degraded, .. } => {
+            Self::NoMatch { nearest, unlisted, degraded, .. } => {
                 let mut text = "No tool fits this task.".to_owned();
                 if let Some(reason) = degraded {
                     write!(text, " Tools were searched by words only, since {reason}.").ok();
+                }
+                if !unlisted.is_empty() {
+                    write!(text, " The tools of {} are not known yet.", unlisted.join(", ")).ok();
                 }
                 if !nearest.is_empty() {
                     text.push_str(" The nearest, which are probably not what is meant:");

@@ -12,7 +12,7 @@ use tokio::sync::{mpsc, oneshot, watch};
 
 use super::Snapshot;
 use crate::{
-    catalog::{CachedServer, Diff, Store, StoreError, StoredTool, text},
+    catalog::{CachedServer, Diff, Store, StoreError, StoredTool, Tool, text},
     child::Listing,
     config::ServerConfig,
     embed::{EmbedError, Embedder},
@@ -20,6 +20,8 @@ use crate::{
 
 /// Listings that may wait for the thread.
 const WAITING_LISTINGS: usize = 64;
+/// Vectors that are written in one transaction.
+const KEPT_TOGETHER: usize = 256;
 
 /// Why a listing was not taken in.
 #[derive(Debug, thiserror::Error)]
@@ -78,7 +80,9 @@ impl Library {
             .collect();
         let (requests, inbox) = mpsc::channel(WAITING_LISTINGS);
         let (settled_sender, settled) = watch::channel(false);
-        let keeper = Keeper { store, embedder, fingerprints, hnsw_threshold, snapshot: Arc::default() };
+        let mut keeper =
+            Keeper { store, embedder, fingerprints, hnsw_threshold, snapshot: Arc::default(), version: None };
+        keeper.changed_elsewhere();
         keeper.snapshot.store(Arc::new(keeper.read()?));
         let snapshot = Arc::clone(&keeper.snapshot);
         let spawned =
@@ -116,6 +120,11 @@ impl Library {
         self.request(listings, false, None).await
     }
 
+    /// Looks whether another process wrote into the store, and shows it to readers if so.
+    pub async fn refresh(&self) -> Result<Report, IndexError> {
+        self.request(Vec::new(), false, None).await
+    }
+
     async fn request(
         &self,
         listings: Vec<Listing>,
@@ -137,10 +146,12 @@ struct Keeper {
     fingerprints: HashMap<String, String>,
     hnsw_threshold: usize,
     snapshot: Arc<ArcSwap<Snapshot>>,
+    /// The store's version when it was looked at last.
+    version: Option<i64>,
 }
 
 impl Keeper {
-    fn run(self, mut inbox: mpsc::Receiver<Request>, settled: &watch::Sender<bool>) {
+    fn run(mut self, mut inbox: mpsc::Receiver<Request>, settled: &watch::Sender<bool>) {
         let published = self.publish();
         // What has a vector can be found by it; nobody waits for the rest.
         settled.send_replace(true);
@@ -159,18 +170,18 @@ impl Keeper {
     }
 
     fn take_in(
-        &self,
+        &mut self,
         listings: &[Listing],
         force: bool,
         progress: Option<Progress>,
     ) -> Result<Report, IndexError> {
         let mut changes = Diff::default();
         let mut again = HashSet::new();
-        let mut first_seen = false;
+        let mut stale = self.changed_elsewhere();
         for listing in listings {
             let fingerprint = self.fingerprints.get(&listing.server).map_or("", String::as_str);
             changes.extend(self.store.apply(listing, fingerprint, force)?);
-            first_seen |= !self.snapshot.load().servers().contains_key(&listing.server);
+            stale |= !self.shows(listing);
             if force {
                 again.extend(self.text_hashes(&listing.server)?);
             }
@@ -180,7 +191,7 @@ impl Keeper {
             Err(Failure::Embed(error)) => (0, Some(error)),
             Err(Failure::Store(error)) => return Err(error.into()),
         };
-        if force || first_seen || embedded > 0 || !changes.is_empty() {
+        if force || stale || embedded > 0 || !changes.is_empty() {
             match self.publish() {
                 Ok(()) => {}
                 Err(Failure::Store(error)) => return Err(error.into()),
@@ -188,6 +199,21 @@ impl Keeper {
             }
         }
         Ok(Report { changes, embedded, embed_error })
+    }
+
+    /// Whether the snapshot has exactly the tools of a listing. It may be behind the store, when
+    /// another process wrote there.
+    fn shows(&self, listing: &Listing) -> bool {
+        let snapshot = self.snapshot.load();
+        let shown = snapshot.tools_of(&listing.server).map(|tool| tool.hash.clone());
+        let listed = listing.tools.iter().map(|tool| Tool::new(&listing.server, tool.clone()).hash);
+        snapshot.servers().contains_key(&listing.server) && shown.eq(listed)
+    }
+
+    /// Whether another process wrote into the store since this was asked last.
+    fn changed_elsewhere(&mut self) -> bool {
+        let now = self.store.version().ok();
+        std::mem::replace(&mut self.version, now) != now
     }
 
     /// Tools of servers in use, as the store has them, without vectors.
@@ -228,14 +254,17 @@ impl Keeper {
                 missing.insert(&tool.text_hash, text::to_embed(&tool.server, tool.definition()));
             }
         }
-        let (hashes, texts): (Vec<&str>, Vec<String>) = missing.into_iter().unzip();
+        let missing: Vec<(&str, String)> = missing.into_iter().collect();
         let mut progress = progress.unwrap_or_else(|| Box::new(|_, _| ()));
-        let embeddings = self.embedder.embed_documents(&texts, |done| progress(done, texts.len()))?;
-        let rows = hashes.iter().zip(&embeddings).map(|(hash, embedding)| (*hash, embedding.as_slice()));
-        if !embeddings.is_empty() {
+        // Kept part by part, so that an interrupted run goes on where it stopped.
+        for part in missing.chunks(KEPT_TOGETHER) {
+            let texts: Vec<String> = part.iter().map(|(_, text)| text.clone()).collect();
+            let embeddings = self.embedder.embed_documents(&texts, |done| progress(done, missing.len()))?;
+            let rows =
+                part.iter().zip(&embeddings).map(|((hash, _), embedding)| (*hash, embedding.as_slice()));
             self.store.add_vectors(&facts.id, rows)?;
         }
-        Ok(embeddings.len())
+        Ok(missing.len())
     }
 
     fn text_hashes(&self, server: &str) -> Result<HashSet<String>, StoreError> {

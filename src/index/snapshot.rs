@@ -74,6 +74,16 @@ impl Snapshot {
         self.tools.iter().map(|stored| &stored.tool)
     }
 
+    /// The tools of one server, in its order.
+    pub fn tools_of<'a>(&'a self, server: &'a str) -> impl Iterator<Item = &'a Tool> {
+        self.tools().filter(move |tool| tool.server == server)
+    }
+
+    /// Number of tools of a server; none when it was never listed.
+    pub fn count_of(&self, server: &str) -> Option<usize> {
+        self.servers.contains_key(server).then(|| self.tools_of(server).count())
+    }
+
     /// Number of tools.
     pub fn len(&self) -> usize {
         self.tools.len()

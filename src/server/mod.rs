@@ -24,6 +24,9 @@ use crate::{
     orchestrator::Orchestrator,
 };
 
+/// Tools that `search_tools` shows when the host does not say how many.
+const DEFAULT_LIMIT: usize = 5;
+
 /// Our side of a session with a host.
 #[derive(Clone)]
 pub struct Front {
@@ -59,7 +62,13 @@ impl Front {
             None | Some(Value::Null) => None,
             Some(value) => Some(parse_arguments(value)?),
         };
-        let task = Task { text: input.task, arguments, server: input.server, dry_run: input.dry_run };
+        let task = Task {
+            text: input.task,
+            arguments,
+            server: input.server,
+            dry_run: input.dry_run.unwrap_or_default(),
+        };
+        self.executor.meet_new_servers().await;
         Ok(answer::outcome(self.executor.execute(&task, &context.ct).await))
     }
 
@@ -75,7 +84,7 @@ impl Front {
     async fn search(&self, input: SearchInput) -> Result<CallToolResult, String> {
         if let Some(names) = input.names.filter(|names| !names.is_empty()) {
             let found = names.iter().map(|name| (name.as_str(), self.executor.resolve(name)));
-            return Ok(answer::named(found, input.detail));
+            return Ok(answer::named(found, input.detail.unwrap_or_default()));
         }
         let Some(query) = input.query.filter(|query| !query.trim().is_empty()) else {
             return Err("give \"query\" (what is wanted) or \"names\" (tools to describe)".to_owned());
@@ -87,13 +96,15 @@ impl Front {
             let hint = near.map_or_else(String::new, |near| format!("; did you mean \"{near}\"?"));
             return Err(format!("unknown server \"{server}\"{hint}"));
         }
-        let limit = input.limit.clamp(1, 50);
+        self.executor.meet_new_servers().await;
+        let limit = input.limit.unwrap_or(DEFAULT_LIMIT).clamp(1, 50);
+        let detail = input.detail.unwrap_or_default();
         let route = self
             .executor
             .search(&query, input.server, limit)
             .await
             .map_err(|error| crate::report::chain(&error))?;
-        Ok(answer::ranked(&route, input.detail))
+        Ok(answer::ranked(&route, detail))
     }
 
     fn list(&self, input: &ListInput) -> CallToolResult {

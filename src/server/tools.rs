@@ -12,8 +12,8 @@ pub(super) const CALL_TOOL: &str = "call_tool";
 pub(super) const LIST_SERVERS: &str = "list_servers";
 pub(super) const NAMES: [&str; 4] = [EXECUTE, SEARCH_TOOLS, CALL_TOOL, LIST_SERVERS];
 
-/// Servers named in a description; the instructions have all of them.
-const NAMED_SERVERS: usize = 30;
+/// Bytes of server names in a description; the instructions have all of them.
+const NAMED_BYTES: usize = 200;
 
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -21,8 +21,7 @@ pub(super) struct ExecuteInput {
     pub(super) task: String,
     pub(super) arguments: Option<Value>,
     pub(super) server: Option<String>,
-    #[serde(default)]
-    pub(super) dry_run: bool,
+    pub(super) dry_run: Option<bool>,
 }
 
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
@@ -39,14 +38,8 @@ pub(super) struct SearchInput {
     pub(super) query: Option<String>,
     pub(super) names: Option<Vec<String>>,
     pub(super) server: Option<String>,
-    #[serde(default = "default_limit")]
-    pub(super) limit: usize,
-    #[serde(default)]
-    pub(super) detail: Detail,
-}
-
-fn default_limit() -> usize {
-    5
+    pub(super) limit: Option<usize>,
+    pub(super) detail: Option<Detail>,
 }
 
 #[derive(Debug, Deserialize)]
@@ -166,11 +159,16 @@ pub(super) fn definitions(servers: &[String]) -> Vec<Tool> {
 
 /// ` (git, memory, time and 3 more)`.
 fn behind(servers: &[String]) -> String {
-    let named = servers.iter().take(NAMED_SERVERS).map(String::as_str).collect::<Vec<_>>().join(", ");
-    match servers.len() {
-        0 => String::new(),
-        count if count <= NAMED_SERVERS => format!(" ({named})"),
-        count => format!(" ({named} and {} more)", count - NAMED_SERVERS),
+    let mut bytes = 0;
+    let fitting = servers.iter().take_while(|server| {
+        bytes += server.len() + 2;
+        bytes <= NAMED_BYTES
+    });
+    let named: Vec<&str> = fitting.map(String::as_str).collect();
+    match servers.len() - named.len() {
+        0 if servers.is_empty() => String::new(),
+        0 => format!(" ({})", named.join(", ")),
+        more => format!(" ({} and {more} more)", named.join(", ")),
     }
 }
 
@@ -210,8 +208,8 @@ mod tests {
             let schema = Value::Object((*tool.input_schema).clone());
             assert!(jsonschema::validator_for(&schema).is_ok(), "{}", tool.name);
         }
-        // A token of JSON has more than 3 bytes; the bound is 1,200 tokens.
-        let without_servers = serde_json::to_string(&super::definitions(&[])).unwrap();
-        assert!(without_servers.len() < 3_600, "{} bytes", without_servers.len());
+        // A token of such JSON has four bytes or so; the bound is 1,200 tokens.
+        let bytes = serde_json::to_string(&definitions).unwrap().len();
+        assert!(bytes < 4_400, "{bytes} bytes");
     }
 }

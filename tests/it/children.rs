@@ -199,3 +199,67 @@ fn a_child_sees_its_own_environment_and_nobody_elses() {
     }
     session.end();
 }
+
+#[test]
+fn a_child_that_reads_nothing_has_a_deadline_too() {
+    let settings = json!({"timeouts": {"call": 0.5, "shutdown": 0.3}});
+    let sandbox = Sandbox::with_settings(json!({"one": child(&["--deaf"])}), settings);
+    let mut session = sandbox.serve();
+    // More than a pipe holds, so that writing blocks.
+    let long = "x".repeat(400_000);
+    for _ in 0..2 {
+        let result = session.call("one:echo", &json!({"message": long}));
+        assert!(first_text(&result).contains("did not answer within 0.5 s"), "{}", first_text(&result));
+    }
+    session.end();
+}
+
+#[test]
+fn slow_starts_hold_up_no_other_server() {
+    let silent = || child(&["--silent"]);
+    let servers = json!({
+        "a": silent(), "b": silent(), "c": silent(), "d": silent(), "e": silent(),
+        "healthy": child(&["--name", "healthy"])
+    });
+    let settings = json!({"timeouts": {"handshake": 30.0, "shutdown": 0.3}});
+    let sandbox = Sandbox::with_settings(servers, settings);
+    let mut session = sandbox.serve();
+    for server in ["a", "b", "c", "d", "e"] {
+        let call = json!({"tool": format!("{server}:echo"), "arguments": {"message": "x"}});
+        session.send("tools/call", &json!({"name": "call_tool", "arguments": call}));
+    }
+    let started = std::time::Instant::now();
+    assert_eq!(first_text(&session.call("healthy:whoami", &json!({}))), "healthy");
+    assert!(started.elapsed().as_secs() < 25, "it waited for the others");
+    session.end();
+}
+
+#[test]
+fn one_server_never_has_two_processes() {
+    let starts = tempfile::NamedTempFile::new().unwrap();
+    let file = starts.path().to_str().unwrap();
+    let settings = json!({"timeouts": {"idle": 0.2, "shutdown": 1.0}});
+    // It ignores the end of its input, so that ending it takes a second.
+    let sandbox = Sandbox::with_settings(json!({"one": child(&["--stay", "--starts", file])}), settings);
+    let mut session = sandbox.serve();
+    session.call("one:whoami", &json!({}));
+    std::thread::sleep(std::time::Duration::from_millis(500));
+    session.call("one:whoami", &json!({}));
+    let pids: Vec<u32> =
+        std::fs::read_to_string(file).unwrap().lines().map(|line| line.parse().unwrap()).collect();
+    assert_eq!(pids.len(), 2, "it was ended for idleness and started again");
+    assert!(!std::path::Path::new(&format!("/proc/{}", pids[0])).exists(), "the first is gone");
+    session.end();
+}
+
+#[test]
+fn what_another_process_indexes_is_seen() {
+    let sandbox = Sandbox::with_settings(json!({"one": child(&[])}), json!({"model": "/no/model"}));
+    let mut session = sandbox.serve();
+    assert!(sandbox.run(&["reindex"]).status.success());
+    wait_until("the session sees the tools", || {
+        let listed = session.tool("list_servers", &json!({"server": "one"}));
+        (listed["structuredContent"]["servers"][0]["tools"] == 10).then_some(())
+    });
+    session.end();
+}

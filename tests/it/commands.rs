@@ -134,3 +134,22 @@ fn the_model_is_listed_and_verified() {
     assert_eq!(verified["ok"], true);
     assert_eq!(verified["files"].as_array().unwrap().len(), 6);
 }
+
+#[test]
+fn a_call_keeps_the_list_and_no_argument_values() {
+    let sandbox =
+        Sandbox::with_settings(json!({"one": child(&["--name", "me"])}), json!({"model": "/no/model"}));
+    assert!(sandbox.run(&["call", "one", "whoami"]).status.success());
+    assert_eq!(sandbox.json(&["status", "--json"])["tools"], 10, "the first connection's list is kept");
+    let secret = "hunter2";
+    for arguments in
+        [format!("{{\"message\": {{\"password\": \"{secret}\"}}}}"), format!("{{\"message\": \"{secret}\"}}")]
+    {
+        sandbox.run(&["call", "one", "echo", "--arguments", &arguments]);
+    }
+    for file in std::fs::read_dir(sandbox.data()).unwrap().flatten().filter(|entry| entry.path().is_file()) {
+        let bytes = std::fs::read(file.path()).unwrap();
+        assert!(!text(&bytes).contains(secret), "{} holds an argument", file.path().display());
+    }
+    assert!(sandbox.json(&["audit", "--json"]).to_string().contains("arguments do not fit: message"));
+}

@@ -126,3 +126,13 @@ fn without_a_model_tools_are_found_by_words() {
     assert_eq!(found["results"][0]["tool"], "echo");
     assert!(found["degraded"].as_str().unwrap().contains("/no/such/model"));
 }
+
+#[test]
+fn a_first_task_finds_servers_that_were_never_listed() {
+    let sandbox =
+        Sandbox::with_settings(json!({"fixture": child(&["--name", "x"])}), json!({"model": "/no/model"}));
+    let mut session = sandbox.serve();
+    let found = session.tool("search_tools", &json!({"query": "repeat a message"}));
+    assert_eq!(found["structuredContent"]["results"][0]["tool"], "echo", "{found}");
+    session.end();
+}
