@@ -186,6 +186,9 @@ impl Keeper {
                 again.extend(self.text_hashes(&listing.server)?);
             }
         }
+        if listings.is_empty() && !stale {
+            return Ok(Report { changes, embedded: 0, embed_error: None });
+        }
         let (embedded, embed_error) = match self.embed_missing(&again, progress) {
             Ok(embedded) => (embedded, None),
             Err(Failure::Embed(error)) => (0, Some(error)),
