@@ -55,9 +55,9 @@ pub struct Orchestrator {
 }
 
 impl Orchestrator {
-    /// Puts the parts together inside a tokio runtime, and takes in what children list. `guard` is the orchestrator's executable,
-    /// which guards each child on Linux. Where the data folder cannot be written, the catalog is
-    /// kept in memory, with a warning.
+    /// Puts the parts together inside a tokio runtime, and takes in what children list. `guard` is the
+    /// orchestrator's executable, which guards each child on Linux. Where the data folder cannot be
+    /// written, the catalog is kept in memory, with a warning.
     pub fn start(config: Config, paths: Paths, guard: Option<PathBuf>) -> Result<Self, StoreError> {
         let (orchestrator, listings) = Self::start_without_listening(config, paths, guard)?;
         let follower = tokio::spawn(take_in(orchestrator.library.clone(), listings));

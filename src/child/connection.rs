@@ -291,11 +291,6 @@ impl Connection {
         }
     }
 
-    /// The server's name in the configuration.
-    pub fn server(&self) -> &str {
-        &self.server
-    }
-
     /// Process id of the child's group leader.
     pub fn pid(&self) -> Option<u32> {
         self.pid

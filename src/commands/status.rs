@@ -15,16 +15,12 @@ pub async fn run(context: Context, out: &mut Output) -> anyhow::Result<Exit> {
     let statuses = orchestrator.pool.status();
     orchestrator.shutdown().await;
 
-    let tools_of = |server: &str| {
-        let known = snapshot.servers().contains_key(server);
-        known.then(|| snapshot.tools().filter(|tool| tool.server == server).count())
-    };
     if out.is_json() {
         let servers: Vec<_> = statuses
             .iter()
             .map(|status| {
                 let mut entry = json!(status);
-                entry["tools"] = json!(tools_of(&status.server));
+                entry["tools"] = json!(snapshot.count_of(&status.server));
                 entry["listed_at_ms"] =
                     json!(snapshot.servers().get(&status.server).map(|server| server.listed_at));
                 entry
@@ -53,8 +49,9 @@ pub async fn run(context: Context, out: &mut Output) -> anyhow::Result<Exit> {
     let rows = statuses.iter().map(|status| {
         let state =
             serde_json::to_value(status.state).ok().and_then(|state| state.as_str().map(str::to_owned));
-        let tools =
-            tools_of(&status.server).map_or_else(|| "not listed yet".to_owned(), |count| count.to_string());
+        let tools = snapshot
+            .count_of(&status.server)
+            .map_or_else(|| "not listed yet".to_owned(), |count| count.to_string());
         vec![
             status.server.clone(),
             state.unwrap_or_default(),

@@ -107,19 +107,17 @@ pub(super) fn servers(
         let hint = near.map_or_else(String::new, |near| format!("; did you mean \"{near}\"?"));
         return bad_input("list_servers", &format!("unknown server \"{server}\"{hint}"));
     }
-    let count = |name: &str| snapshot.tools().filter(|tool| tool.server == name).count();
     let mut lines = Vec::new();
     let mut entries = Vec::new();
     for status in shown {
-        let known = snapshot.servers().contains_key(&status.server);
+        let known = snapshot.count_of(&status.server);
         let state = serde_json::to_value(status.state).unwrap_or_default();
-        let tools =
-            if known { format!("{} tools", count(&status.server)) } else { "tools not known yet".to_owned() };
+        let tools = known.map_or_else(|| "tools not known yet".to_owned(), |count| format!("{count} tools"));
         let reason = status.reason.as_ref().map_or_else(String::new, |reason| format!(" ({reason})"));
         lines.push(format!("{}: {}, {tools}{reason}", status.server, state.as_str().unwrap_or_default()));
         let mut entry = json!(status);
-        if known {
-            entry["tools"] = json!(count(&status.server));
+        if let Some(count) = known {
+            entry["tools"] = json!(count);
         }
         entries.push(entry);
     }
