@@ -83,8 +83,12 @@ impl Orchestrator {
         let threshold = config.settings.hnsw_threshold;
         let library = Library::start(store.clone(), embedder.clone(), &config.servers, threshold)?;
         let (listings, arrived) = tokio::sync::mpsc::channel(WAITING_LISTINGS);
-        let options = PoolOptions { timeouts: config.settings.timeouts, guard };
-        let pool = Pool::new(&config.servers, options, listings);
+        let known = library.snapshot();
+        let protocols =
+            known.servers().iter().map(|(name, server)| (name.clone(), server.info.protocol.clone()));
+        let total_limits = config.settings.total_limits;
+        let options = PoolOptions { total_limits, guard, protocols: protocols.collect() };
+        let pool = Pool::new(&config.servers, &options, &listings);
         let audit = Audit::start(&paths.audit());
         let router = Router::new(library.clone(), store.clone(), embedder.clone());
         let executor = Executor::new(
@@ -92,7 +96,7 @@ impl Orchestrator {
             library.clone(),
             pool.clone(),
             audit.clone(),
-            config.settings.execute,
+            &config.settings,
             config.servers.keys().cloned(),
         );
         let orchestrator = Self {
@@ -118,6 +122,7 @@ impl Orchestrator {
             // It ends by itself when all lists are taken in.
             tokio::time::timeout(LAST_LISTINGS, follower).await.ok();
         }
+        self.audit.flush().await;
         self.store.checkpoint();
     }
 }

@@ -11,7 +11,7 @@ use std::{
 use orchestrator::{
     catalog::{Store, text},
     child::{Listing, ServerInfo},
-    config::{ServerConfig, Transport},
+    config::{ChildSettings, ServerConfig, Transport},
     embed::{Embedder, ModelSource},
     index::{Library, Vectors},
     router::Router,
@@ -89,15 +89,19 @@ pub fn library(runtime: &tokio::runtime::Runtime, source: ModelSource, count: us
         .keys()
         .map(|server| {
             let transport = Transport::Invalid("a bench".to_owned());
-            (server.clone(), ServerConfig { transport, disabled: false })
+            (server.clone(), ServerConfig { transport, disabled: false, settings: ChildSettings::default() })
         })
         .collect();
     let store = Store::open(&cache().join(format!("catalog-{count}.db"))).expect("the store opens");
     let embedder = Embedder::start(source);
     let library =
         Library::start(store.clone(), embedder.clone(), &config, 5_000).expect("the library starts");
-    let listings =
-        servers.into_iter().map(|(server, tools)| Listing { server, info: ServerInfo::default(), tools });
+    let listings = servers.into_iter().map(|(server, tools)| Listing {
+        server,
+        info: ServerInfo::default(),
+        tools,
+        warnings: Vec::new(),
+    });
     runtime.block_on(library.apply_all(listings.collect())).expect("the tools are taken in");
     let router = Router::new(library.clone(), store, embedder);
     (library, router)

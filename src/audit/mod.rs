@@ -1,8 +1,11 @@
 //! The audit trail: one row for each routing decision and each call, in a database of its own, so
 //! that clearing the catalog loses none. Values of arguments are never written.
 //!
-//! A thread writes. [`Audit::record`] returns when the row is on disk; when it cannot be written
-//! (full disk, read-only folder) that is said once, `status` shows it, and the orchestrator goes on.
+//! A thread writes. [`Audit::record`] returns when the row is on disk. When rows cannot be written
+//! (full disk, locked or read-only file) that is said once, `status` shows it, and they wait in memory
+//! until they can. A call has its row before it is sent: what was begun is known, whatever happens.
+
+mod writer;
 
 use std::{
     path::{Path, PathBuf},
@@ -14,14 +17,12 @@ use std::{
     time::Duration,
 };
 
-use rusqlite::{Connection, params};
+use rusqlite::Connection;
 use serde::Serialize;
 use tokio::sync::{mpsc, oneshot};
 
-use crate::{
-    disk::{make_private_folder, move_aside, now_ms},
-    report,
-};
+use self::writer::{Job, Write, Writer, tell};
+use crate::disk::now_ms;
 
 /// Rows that may wait for the thread.
 const WAITING_ROWS: usize = 1024;
@@ -111,7 +112,7 @@ pub struct Entry {
     pub confidence: Option<f32>,
     /// Calls that were sent, retries included.
     pub attempts: u32,
-    /// How it ended: a status of `execute`, or `error`.
+    /// How it ended: a status of `execute`, or `started` while it is under way.
     pub outcome: String,
     /// What went wrong.
     pub error: Option<String>,
@@ -150,38 +151,46 @@ pub struct Row {
     pub durations: serde_json::Value,
 }
 
-struct Request {
-    entry: Entry,
-    time_ms: i64,
-    done: oneshot::Sender<()>,
-}
-
 /// Handle to the trail. Clones share it.
 #[derive(Clone)]
 pub struct Audit {
-    requests: mpsc::Sender<Request>,
+    jobs: mpsc::Sender<Job>,
     problem: Arc<Mutex<Option<String>>>,
 }
 
 impl Audit {
     /// Opens the trail and starts its thread. Never fails: what is wrong is told by [`Self::problem`].
     pub fn start(file: &Path) -> Self {
-        let (requests, inbox) = mpsc::channel(WAITING_ROWS);
+        let (jobs, inbox) = mpsc::channel(WAITING_ROWS);
         let problem = Arc::new(Mutex::new(None));
-        let (thread_problem, file) = (Arc::clone(&problem), file.to_owned());
-        let spawned = thread::Builder::new()
-            .name("audit".to_owned())
-            .spawn(move || write_all(&file, inbox, &thread_problem));
+        let writer = Writer::new(file, Arc::clone(&problem));
+        let spawned = thread::Builder::new().name("audit".to_owned()).spawn(move || writer.run(inbox));
         if let Err(error) = spawned {
             tell(&problem, Some(format!("cannot start the audit trail's thread: {error}")));
         }
-        Self { requests, problem }
+        Self { jobs, problem }
     }
 
-    /// Writes a row; returns when it is on disk, or it is clear that it will not be.
+    /// Writes a row; returns when it is on disk, or waits in memory because that cannot be.
     pub async fn record(&self, entry: Entry) {
+        self.send(|done| Job::Write(Box::new(Write { entry, time_ms: now_ms(), finishes: false, done })))
+            .await;
+    }
+
+    /// Completes the row of a call that was recorded as started.
+    pub async fn finish(&self, entry: Entry) {
+        self.send(|done| Job::Write(Box::new(Write { entry, time_ms: now_ms(), finishes: true, done })))
+            .await;
+    }
+
+    /// Gives rows that wait in memory a last chance.
+    pub async fn flush(&self) {
+        self.send(Job::Flush).await;
+    }
+
+    async fn send(&self, job: impl FnOnce(oneshot::Sender<()>) -> Job) {
         let (done, written) = oneshot::channel();
-        if self.requests.send(Request { entry, time_ms: now_ms(), done }).await.is_ok() {
+        if self.jobs.send(job(done)).await.is_ok() {
             // An error means that the thread is gone; it has told why.
             written.await.ok();
         }
@@ -198,94 +207,6 @@ pub fn new_request_id() -> String {
     static COUNTER: AtomicU64 = AtomicU64::new(0);
     let count = COUNTER.fetch_add(1, Ordering::Relaxed);
     format!("{:x}-{:x}-{count:x}", now_ms(), std::process::id())
-}
-
-fn write_all(file: &Path, mut inbox: mpsc::Receiver<Request>, problem: &Mutex<Option<String>>) {
-    let mut connection = None;
-    while let Some(request) = inbox.blocking_recv() {
-        // Opened with the first row, and again after a failure: space may have come back.
-        let outcome = match connection.take().map_or_else(|| open(file), Ok) {
-            Ok(open) => {
-                let inserted = insert(&open, &request)
-                    .map_err(|source| AuditError::Sqlite { file: file.to_owned(), source });
-                if inserted.is_ok() {
-                    connection = Some(open);
-                }
-                inserted
-            }
-            Err(error) => Err(error),
-        };
-        tell(problem, outcome.err().map(|error| report::chain(&error)));
-        request.done.send(()).ok();
-    }
-}
-
-/// Tells of a change: once when rows are lost, once when they are written again.
-fn tell(problem: &Mutex<Option<String>>, now: Option<String>) {
-    let mut before = problem.lock().unwrap_or_else(PoisonError::into_inner);
-    match (&*before, &now) {
-        (None, Some(reason)) => tracing::error!("audit degraded, rows are not being written: {reason}"),
-        (Some(_), None) => tracing::warn!("the audit trail is being written again"),
-        _ => {}
-    }
-    *before = now;
-}
-
-fn open(file: &Path) -> Result<Connection, AuditError> {
-    if let Some(folder) = file.parent() {
-        make_private_folder(folder)
-            .map_err(|source| AuditError::Folder { folder: folder.to_owned(), source })?;
-    }
-    let connect = || {
-        let connection = Connection::open(file)?;
-        connection.busy_timeout(BUSY_TIMEOUT)?;
-        connection.pragma_update(None, "journal_mode", "WAL")?;
-        connection.pragma_update(None, "synchronous", "NORMAL")?;
-        connection.execute_batch(SCHEMA)?;
-        Ok(connection)
-    };
-    connect().or_else(|error: rusqlite::Error| {
-        use rusqlite::ErrorCode::{DatabaseCorrupt, NotADatabase};
-        if !matches!(error.sqlite_error_code(), Some(NotADatabase | DatabaseCorrupt)) {
-            return Err(AuditError::Sqlite { file: file.to_owned(), source: error });
-        }
-        let aside =
-            move_aside(file).map_err(|source| AuditError::Folder { folder: file.to_owned(), source })?;
-        tracing::error!(
-            "the audit trail {} is damaged; kept as {}, a new one begins",
-            file.display(),
-            aside.display()
-        );
-        connect().map_err(|source| AuditError::Sqlite { file: file.to_owned(), source })
-    })
-}
-
-fn insert(connection: &Connection, request: &Request) -> rusqlite::Result<()> {
-    let entry = &request.entry;
-    let kind = match entry.kind {
-        Kind::Route => "route",
-        Kind::Call => "call",
-    };
-    connection
-        .prepare_cached(
-            "INSERT INTO entries (time_ms, request, kind, task, candidates, server, tool, confidence, attempts, outcome, error, durations)
-             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12)",
-        )?
-        .execute(params![
-            request.time_ms,
-            entry.request,
-            kind,
-            entry.task,
-            serde_json::to_string(&entry.candidates).unwrap_or_default(),
-            entry.choice.as_ref().map(|(server, _)| server),
-            entry.choice.as_ref().map(|(_, tool)| tool),
-            entry.confidence,
-            entry.attempts,
-            entry.outcome,
-            entry.error,
-            entry.durations.to_string(),
-        ])?;
-    Ok(())
 }
 
 /// The newest rows, newest first. No trail yet is no row.

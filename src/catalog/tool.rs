@@ -74,6 +74,13 @@ impl Tool {
         &self.definition().input_schema
     }
 
+    /// Whether the server says that doing it twice does no harm: it only reads, or is idempotent.
+    pub fn is_repeatable(&self) -> bool {
+        self.definition().annotations.as_ref().is_some_and(|hints: &ToolAnnotations| {
+            hints.read_only_hint == Some(true) || hints.idempotent_hint == Some(true)
+        })
+    }
+
     /// Whether the server says that the tool may destroy something. Not saying is not a yes.
     pub fn is_destructive(&self) -> bool {
         self.definition().annotations.as_ref().is_some_and(|hints: &ToolAnnotations| {

@@ -1,27 +1,24 @@
-//! One MCP session with one child: handshake, tool list, calls. Every wait has a deadline, and the
-//! task that owns the session ends the process when the session ends, for whatever reason.
+//! One MCP session with one child, from the start of its process to its end. Every wait has a
+//! deadline, and the task that owns the session ends the process when the session ends, for whatever
+//! reason.
 
 use std::{
-    collections::HashMap,
+    process::ExitStatus,
     sync::{
-        Arc, Mutex, MutexGuard, PoisonError,
-        atomic::{AtomicUsize, Ordering},
+        Arc, Mutex, OnceLock, PoisonError,
+        atomic::{AtomicU32, AtomicUsize, Ordering},
     },
     time::Duration,
 };
 
 use arc_swap::ArcSwap;
 use rmcp::{
-    ClientHandler, Peer, RoleClient, ServiceError, ServiceExt,
+    Peer, RoleClient,
     model::{
-        CallToolRequest, CallToolRequestParams, CallToolResult, CancelledNotificationParam,
-        ClientCapabilities, ClientConfig, ClientRequest, Implementation, JsonObject, PaginatedRequestParams,
-        ProgressNotificationParam, ProgressToken, ProtocolVersion, RequestId, ServerResult, Tool,
+        ClientRequest, DiscoverRequest, DiscoverRequestParams, PingRequest, ServerPeerInfo,
+        SubscriptionFilter,
     },
-    service::{
-        ClientCacheConfig, ClientInitializeError, NotificationContext, PeerRequestOptions, RunningService,
-    },
-    transport::async_rw::AsyncRwTransport,
+    service::{RunningService, serve_directly},
 };
 use tokio::{
     sync::{Notify, mpsc},
@@ -29,20 +26,26 @@ use tokio::{
 };
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
-use super::{CallError, ConnectError, pool::PoolOptions, process::Process, stderr::StderrTail};
-use crate::config::{StdioConfig, Timeouts};
+use super::{
+    ConnectError, Lifecycle, Listing, Noise,
+    handshake::{HandshakeError, shake_hands},
+    listing::{ListError, list_tools},
+    process::Process,
+    relay::{Callers, ChildClient, Hosts, relay_logs},
+    stderr::StderrTail,
+    transport::{ChildTransport, Wire},
+};
+use crate::config::{ChildSettings, Limits, StdioConfig, Timeouts};
 
-/// Longest line taken from a child, in bytes; TypeScript hosts break above 10 MiB.
-const MAX_LINE_BYTES: usize = 8 * 1024 * 1024;
-/// Most pages and tools of one `tools/list`; past them the list is cut with a warning.
-const MAX_PAGES: usize = 100;
-const MAX_TOOLS: usize = 10_000;
-/// A burst of `tools/list_changed` is answered by one listing, this long after its first.
+/// A burst of `tools/list_changed` is answered by one listing, this long after its first; and there
+/// is at most one listing in that time.
 const CHANGE_PAUSE: Duration = Duration::from_millis(200);
-/// For telling a child that a call is cancelled.
-const NOTICE_LIMIT: Duration = Duration::from_secs(1);
 /// For an ended child's exit code to be there, once its pipes are closed.
 const EXIT_CODE_WAIT: Duration = Duration::from_millis(500);
+/// Calls that time out in a row, with no answer in between, after which a child is taken for dead.
+const TIMEOUTS_IN_A_ROW: u32 = 3;
+/// More uses than there ever are: no further one begins.
+const CLOSING: usize = usize::MAX / 2;
 
 /// What a server says of itself in the handshake.
 #[derive(Debug, Clone, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
@@ -59,15 +62,16 @@ pub struct ServerInfo {
     pub protocol: String,
 }
 
-/// One complete answer to `tools/list`.
-#[derive(Debug, Clone)]
-pub struct Listing {
-    /// The server's name in the configuration.
-    pub server: String,
-    /// What it says of itself.
-    pub info: ServerInfo,
-    /// Its tools, in its order.
-    pub tools: Vec<Tool>,
+/// What a connection is opened with, besides the program.
+pub(super) struct Opening<'a> {
+    pub(super) server: &'a str,
+    pub(super) settings: ChildSettings,
+    /// The orchestrator's executable, to run as guard of the child on Linux.
+    pub(super) guard: Option<&'a std::path::Path>,
+    /// How this child's sessions began before.
+    pub(super) lifecycle: Option<Lifecycle>,
+    pub(super) hosts: Hosts,
+    pub(super) listings: mpsc::Sender<Listing>,
 }
 
 /// A live session with a child.
@@ -77,42 +81,72 @@ pub struct Connection {
     peer: Peer<RoleClient>,
     listing: ArcSwap<Listing>,
     stderr: StderrTail,
-    timeouts: Timeouts,
-    progress: Arc<ProgressWatch>,
-    in_flight: AtomicUsize,
+    settings: ChildSettings,
+    wire: Arc<Wire>,
+    pub(super) callers: Arc<Callers>,
+    /// Calls under way, or [`CLOSING`].
+    uses: AtomicUsize,
     last_used: Mutex<Instant>,
+    timeouts_in_a_row: AtomicU32,
+    /// Told when a call timed out: is anybody there?
+    doubt: Notify,
     stop: CancellationToken,
     ended: CancellationToken,
+    /// Why it is ending or has ended; none while it runs, or when it was asked to end.
+    end: OnceLock<String>,
 }
 
 impl Connection {
     /// Starts the program, shakes hands and lists its tools. When `cancel` fires or anything
     /// fails, the process is gone before this returns. `tasks` gets the task that owns the session.
     pub(super) async fn open(
-        server: &str,
         config: &StdioConfig,
-        options: &PoolOptions,
-        listings: mpsc::Sender<Listing>,
+        opening: Opening<'_>,
         cancel: &CancellationToken,
         tasks: &TaskTracker,
     ) -> Result<Arc<Self>, ConnectError> {
-        let timeouts = options.timeouts;
-        let (process, stdout, stdin) =
-            Process::spawn(server, config, options.guard.as_deref(), timeouts.shutdown)?;
-        let changed = Arc::new(Notify::new());
-        let progress = Arc::new(ProgressWatch::default());
-        let handler = ChildClient { progress: Arc::clone(&progress), changed: Arc::clone(&changed) };
-        let transport = AsyncRwTransport::new(stdout, stdin).with_max_line_length(MAX_LINE_BYTES);
-        let stderr = process.stderr();
+        match Self::open_once(config, &opening, opening.lifecycle, cancel, tasks).await {
+            // It could not bear `server/discover`. Now it is known to be of the older kind.
+            Err(Failed { probed: true, .. }) => {
+                let lifecycle = Some(Lifecycle::Initialize);
+                Self::open_once(config, &opening, lifecycle, cancel, tasks).await
+            }
+            outcome => outcome,
+        }
+        .map_err(|failed| failed.error)
+    }
+
+    async fn open_once(
+        config: &StdioConfig,
+        opening: &Opening<'_>,
+        lifecycle: Option<Lifecycle>,
+        cancel: &CancellationToken,
+        tasks: &TaskTracker,
+    ) -> Result<Arc<Self>, Failed> {
+        let &Opening { server, settings, .. } = opening;
+        let timeouts = settings.timeouts;
+        let (process, stdout, stdin) = Process::spawn(server, config, opening.guard, timeouts.shutdown)
+            .map_err(|error| Failed { error, probed: false })?;
+        let (wire, logs) = Wire::new(server, settings.limits);
+        let callers = Arc::new(Callers::default());
+        let client = ChildClient {
+            server: server.to_owned(),
+            hosts: opening.hosts.clone(),
+            callers: Arc::clone(&callers),
+            patience: timeouts.call_total,
+            gone: wire.closed.clone(),
+        };
+        let mut transport = ChildTransport::new(stdout, stdin, Arc::clone(&wire));
 
         let setup = async {
             let limit = start_limit(&config.command, &timeouts);
-            let running = match timeout(limit, handler.serve(transport)).await {
-                Ok(Ok(running)) => running,
-                Ok(Err(error)) => return Err(Failure::Handshake(Box::new(error))),
-                Err(_) => return Err(Failure::Timeout("initialize", limit)),
+            let shaking = shake_hands(&mut transport, &wire, &client, lifecycle, timeouts.discover);
+            let info = match timeout(limit, shaking).await {
+                Ok(shaken) => shaken.map_err(Failure::Handshake)?,
+                Err(_) => return Err(Failure::Timeout("the handshake", limit)),
             };
-            let listing = list_with_deadline(server, running.peer(), timeouts.list).await?;
+            let running = serve_directly(client, transport, Some(info));
+            let listing = list(server, running.peer(), &settings).await?;
             Ok((running, listing))
         };
         let outcome = tokio::select! {
@@ -126,15 +160,20 @@ impl Connection {
                     pid: process.id(),
                     peer: running.peer().clone(),
                     listing: ArcSwap::from_pointee(listing),
-                    stderr,
-                    timeouts,
-                    progress,
-                    in_flight: AtomicUsize::new(0),
+                    stderr: process.stderr(),
+                    settings,
+                    wire,
+                    callers,
+                    uses: AtomicUsize::new(0),
                     last_used: Mutex::new(Instant::now()),
+                    timeouts_in_a_row: AtomicU32::new(0),
+                    doubt: Notify::new(),
                     stop: CancellationToken::new(),
                     ended: CancellationToken::new(),
+                    end: OnceLock::new(),
                 });
-                tasks.spawn(Arc::clone(&connection).own(running, process, changed, listings));
+                tokio::spawn(relay_logs(server.to_owned(), opening.hosts.clone(), logs));
+                tasks.spawn(Arc::clone(&connection).own(running, process, opening.listings.clone()));
                 Ok(connection)
             }
             Err(failure) => Err(failure.into_error(server, process, timeouts.shutdown).await),
@@ -146,36 +185,42 @@ impl Connection {
         self: Arc<Self>,
         running: RunningService<RoleClient, ChildClient>,
         process: Process,
-        changed: Arc<Notify>,
         listings: mpsc::Sender<Listing>,
     ) {
         let session = running.cancellation_token();
         let waiting = running.waiting();
         tokio::pin!(waiting);
-        let relist = self.follow_changes(&changed, &listings);
-        tokio::select! {
-            _ = &mut waiting => {
-                if !self.stop.is_cancelled() {
-                    tracing::warn!(server = self.server, stderr = self.stderr.text(), "server ended by itself");
-                }
-            }
-            () = self.stop.cancelled() => {
-                session.cancel();
-                // Closes the child's stdin. Bounded: a child that reads nothing may block it.
-                timeout(self.timeouts.shutdown, &mut waiting).await.ok();
-            }
-            () = relist => {}
+        let shutdown = self.timeouts().shutdown;
+        let closed = tokio::select! {
+            _ = &mut waiting => true,
+            () = self.stop.cancelled() => false,
+            () = self.follow_changes(&listings) => false,
+            () = self.watch_health() => false,
+        };
+        if !closed {
+            session.cancel();
+            // Closes the child's stdin. Bounded: a child that reads nothing may block it.
+            timeout(shutdown, &mut waiting).await.ok();
         }
-        process.stop(self.timeouts.shutdown).await;
+        let status = process.stop(shutdown).await;
+        if closed && !self.stop.is_cancelled() {
+            self.end.get_or_init(|| ending(status));
+        }
+        if let Some(reason) = self.end.get() {
+            tracing::warn!(server = self.server, stderr = self.stderr.text(), "the child is gone: {reason}");
+        }
         self.ended.cancel();
     }
 
     /// Lists the tools anew whenever the child says that they changed. Never returns.
-    async fn follow_changes(&self, changed: &Notify, listings: &mpsc::Sender<Listing>) {
+    async fn follow_changes(&self, listings: &mpsc::Sender<Listing>) {
+        // A child of the 2026-07-28 protocol tells only those who listen. What it tells is seen by the
+        // transport; the subscription only has to live.
+        let _subscription = self.listen_for_changes().await;
         loop {
-            changed.notified().await;
+            self.wire.tools_changed.notified().await;
             tokio::time::sleep(CHANGE_PAUSE).await;
-            match list_with_deadline(&self.server, &self.peer, self.timeouts.list).await {
+            match list(&self.server, &self.peer, &self.settings).await {
                 Ok(listing) => {
                     self.listing.store(Arc::new(listing.clone()));
                     listings.send(listing).await.ok();
@@ -190,105 +235,87 @@ impl Connection {
         }
     }
 
-    /// Calls a tool by its own name. The deadline for silence starts anew with each progress
-    /// notification; `cancel` tells the child to stop and returns at once.
-    pub async fn call(
-        &self,
-        tool: &str,
-        arguments: Option<JsonObject>,
-        cancel: &CancellationToken,
-    ) -> Result<CallToolResult, CallError> {
-        let mut params = CallToolRequestParams::new(tool.to_owned());
-        params.arguments = arguments;
-        let request = ClientRequest::CallToolRequest(CallToolRequest::new(params));
-        // Sending waits when the child does not read; that too has the deadline.
-        let sending = self.peer.send_request_with_option(request, PeerRequestOptions::no_options());
-        let handle = match timeout(self.timeouts.call, sending).await {
-            Ok(sent) => sent.map_err(|error| self.call_error(tool, error))?,
-            Err(_) => return Err(self.give_up(tool, self.timeouts.call)),
-        };
-        let (request_id, token) = (handle.id.clone(), handle.progress_token.clone());
-        let alive = self.progress.watch(token);
-        let total = Instant::now() + self.timeouts.call_total;
-        let response = handle.await_response();
-        tokio::pin!(response);
-        let answer = loop {
-            let silent_until = Instant::now() + self.timeouts.call;
+    async fn listen_for_changes(&self) -> Option<rmcp::service::Subscription> {
+        let info = self.peer.peer_info()?;
+        let tells = info.capabilities.tools.as_ref().is_some_and(|tools| tools.list_changed == Some(true));
+        if info.protocol_version.has_initialize() || !tells {
+            return None;
+        }
+        let filter = SubscriptionFilter::builder().tools_list_changed().build();
+        let listening = timeout(self.timeouts().list, self.peer.listen(filter)).await;
+        match listening {
+            Ok(Ok(subscription)) => Some(subscription),
+            failed => {
+                tracing::debug!(server = self.server, "it does not tell of changes: {:?}", failed.err());
+                None
+            }
+        }
+    }
+
+    /// Pings a child that was silent for long, or that let a call time out. Returns when it is dead.
+    async fn watch_health(&self) {
+        let timeouts = self.timeouts();
+        loop {
+            let silent = self.wire.heard().elapsed();
+            let pause = timeouts.ping_every.saturating_sub(silent).max(Duration::from_millis(10));
             tokio::select! {
-                answer = &mut response => break answer.map_err(|error| self.call_error(tool, error))?,
-                () = alive.notify.notified() => {}
-                () = tokio::time::sleep_until(silent_until.min(total)) => {
-                    self.tell_cancelled(request_id, "no answer in time").await;
-                    let limit = if total <= silent_until { self.timeouts.call_total } else { self.timeouts.call };
-                    return Err(self.timed_out(tool, limit));
+                () = self.doubt.notified() => {
+                    if self.timeouts_in_a_row.load(Ordering::Acquire) >= TIMEOUTS_IN_A_ROW {
+                        self.end.get_or_init(|| format!("{TIMEOUTS_IN_A_ROW} calls in a row had no answer"));
+                        return;
+                    }
                 }
-                () = cancel.cancelled() => {
-                    self.tell_cancelled(request_id, "the caller cancelled").await;
-                    return Err(CallError::Cancelled { server: self.server.clone(), tool: tool.to_owned() });
+                () = tokio::time::sleep(pause) => {
+                    // Many servers do one thing at a time: while a call runs, its deadline counts.
+                    if self.in_flight() > 0 || self.wire.heard().elapsed() < timeouts.ping_every {
+                        if self.in_flight() > 0 {
+                            tokio::time::sleep(Duration::from_secs(1).min(timeouts.ping_every)).await;
+                        }
+                        continue;
+                    }
                 }
             }
-        };
-        match answer {
-            ServerResult::CallToolResult(result) => Ok(result),
-            ServerResult::InputRequiredResult(_) => {
-                Err(self.invalid_answer(tool, "it asks for input, which is not handed on yet"))
+            let asked = std::time::Instant::now();
+            let answer = timeout(timeouts.ping, self.peer.send_request(self.ping())).await;
+            // Whatever it says, an error too, somebody is there.
+            if answer.is_err() && self.wire.heard() < asked {
+                let seconds = timeouts.ping.as_secs_f32();
+                self.end.get_or_init(|| format!("it answered no ping within {seconds} s"));
+                return;
             }
-            ServerResult::CreateTaskResult(_) => {
-                Err(self.invalid_answer(tool, "it started a task, which was not asked for"))
-            }
-            _ => Err(self.invalid_answer(tool, "the answer is no tool result")),
         }
     }
 
-    /// Tells the child that nobody waits for an answer any more. A child that does not even take
-    /// this in is of no use to anybody: its session ends, and the next call starts a new one.
-    async fn tell_cancelled(&self, request: RequestId, reason: &str) {
-        let notice = CancelledNotificationParam::new(Some(request), Some(reason.to_owned()));
-        if timeout(NOTICE_LIMIT, self.peer.notify_cancelled(notice)).await.is_err() {
-            tracing::warn!(server = self.server, "it reads nothing any more; ending it");
-            self.stop();
+    /// A request that any server answers. The 2026-07-28 protocol has no ping.
+    fn ping(&self) -> ClientRequest {
+        let modern = self.peer.peer_info().is_some_and(|info| !info.protocol_version.has_initialize());
+        if modern {
+            ClientRequest::DiscoverRequest(DiscoverRequest::new(DiscoverRequestParams {}))
+        } else {
+            ClientRequest::PingRequest(PingRequest::default())
         }
     }
 
-    /// A call that could not even be sent in time.
-    fn give_up(&self, tool: &str, limit: Duration) -> CallError {
-        tracing::warn!(server = self.server, "it reads nothing any more; ending it");
-        self.stop();
-        self.timed_out(tool, limit)
+    /// A call brought no answer in time.
+    pub(super) fn note_timeout(&self) {
+        self.timeouts_in_a_row.fetch_add(1, Ordering::AcqRel);
+        self.doubt.notify_one();
     }
 
-    fn call_error(&self, tool: &str, error: ServiceError) -> CallError {
-        let (server, tool) = (self.server.clone(), tool.to_owned());
-        match error {
-            ServiceError::McpError(error) => CallError::Rejected {
-                server,
-                tool,
-                code: error.code.0,
-                message: error.message.into_owned(),
-                data: error.data,
-            },
-            ServiceError::Cancelled { .. } if !self.stop.is_cancelled() => {
-                CallError::Cancelled { server, tool }
-            }
-            ServiceError::TransportClosed
-            | ServiceError::TransportSend(_)
-            | ServiceError::Cancelled { .. } => {
-                CallError::Closed { server, tool, stderr: self.stderr.text() }
-            }
-            other => CallError::InvalidAnswer { server, tool, reason: other.to_string() },
-        }
+    /// A call was answered.
+    pub(super) fn note_answer(&self) {
+        self.timeouts_in_a_row.store(0, Ordering::Release);
     }
 
-    fn timed_out(&self, tool: &str, limit: Duration) -> CallError {
-        CallError::Timeout { server: self.server.clone(), tool: tool.to_owned(), limit }
+    /// Ends the connection as if the child had crashed.
+    pub(super) fn give_up(&self, reason: &str) {
+        self.end.get_or_init(|| reason.to_owned());
+        self.stop.cancel();
     }
 
-    fn invalid_answer(&self, tool: &str, reason: &str) -> CallError {
-        CallError::InvalidAnswer {
-            server: self.server.clone(),
-            tool: tool.to_owned(),
-            reason: reason.to_owned(),
-        }
+    /// The server's name in the configuration.
+    pub fn server(&self) -> &str {
+        &self.server
     }
 
     /// Process id of the child's group leader.
@@ -303,7 +330,45 @@ impl Connection {
 
     /// Calls under way.
     pub fn in_flight(&self) -> usize {
-        self.in_flight.load(Ordering::Acquire)
+        match self.uses.load(Ordering::Acquire) {
+            CLOSING.. => 0,
+            uses => uses,
+        }
+    }
+
+    /// What the child sent that was of no use.
+    pub fn noise(&self) -> Noise {
+        self.wire.noise()
+    }
+
+    pub(super) fn peer(&self) -> &Peer<RoleClient> {
+        &self.peer
+    }
+
+    pub(super) fn wire(&self) -> &Arc<Wire> {
+        &self.wire
+    }
+
+    pub(super) fn timeouts(&self) -> Timeouts {
+        self.settings.timeouts
+    }
+
+    pub(super) fn limits(&self) -> Limits {
+        self.settings.limits
+    }
+
+    pub(super) fn stderr(&self) -> String {
+        self.stderr.text()
+    }
+
+    /// Why it ended, in words; empty while that is not known.
+    pub(super) fn end_reason(&self) -> String {
+        self.end.get().cloned().unwrap_or_default()
+    }
+
+    /// Whether it ended without being asked to.
+    pub(super) fn crashed(&self) -> bool {
+        self.end.get().is_some()
     }
 
     /// Whether the session is over, so that a new call needs a new one.
@@ -311,13 +376,24 @@ impl Connection {
         self.peer.is_transport_closed() || self.stop.is_cancelled() || self.ended.is_cancelled()
     }
 
-    pub(super) fn begin_use(&self) {
-        self.in_flight.fetch_add(1, Ordering::AcqRel);
+    /// Takes part in it, unless it is closing.
+    pub(super) fn begin_use(&self) -> bool {
+        let one_more = |uses| (uses < CLOSING).then_some(uses + 1);
+        !self.is_closed() && self.uses.fetch_update(Ordering::AcqRel, Ordering::Acquire, one_more).is_ok()
+    }
+
+    /// Ends it if nothing uses it; from then on nothing can. Says whether it did.
+    pub(super) fn close_if_unused(&self) -> bool {
+        let unused = self.uses.compare_exchange(0, CLOSING, Ordering::AcqRel, Ordering::Acquire).is_ok();
+        if unused {
+            self.stop();
+        }
+        unused
     }
 
     pub(super) fn end_use(&self) {
         *self.last_used.lock().unwrap_or_else(PoisonError::into_inner) = Instant::now();
-        self.in_flight.fetch_sub(1, Ordering::AcqRel);
+        self.uses.fetch_sub(1, Ordering::AcqRel);
     }
 
     /// How long nothing has used it; zero while a call is under way.
@@ -354,114 +430,85 @@ fn start_limit(command: &str, timeouts: &Timeouts) -> Duration {
 /// Why a session did not come about, before the process was looked at for the reason.
 #[derive(Debug)]
 enum Failure {
-    Handshake(Box<ClientInitializeError>),
-    List(ServiceError),
+    Handshake(HandshakeError),
+    List(ListError),
     Timeout(&'static str, Duration),
     ShuttingDown,
 }
 
+/// The same with its reason for people.
+struct Failed {
+    error: ConnectError,
+    /// Whether the child ended when all it had seen was `server/discover`.
+    probed: bool,
+}
+
 impl Failure {
     /// Ends the process and turns what is known into an error for people.
-    async fn into_error(self, server: &str, process: Process, grace: Duration) -> ConnectError {
+    async fn into_error(self, server: &str, process: Process, grace: Duration) -> Failed {
         let tail = process.stderr();
         // A child whose pipes are closed is asked for its exit code first; one that hangs is not
         // given time to end by itself.
         let closed = match &self {
-            Self::Handshake(error) if is_closed(error) => Some("during the handshake"),
-            Self::List(ServiceError::TransportClosed | ServiceError::TransportSend(_)) => {
-                Some("while listing its tools")
-            }
+            Self::Handshake(HandshakeError::Closed { .. }) => Some("during the handshake"),
+            Self::List(ListError::Closed) => Some("while listing its tools"),
             _ => None,
         };
+        let probed = matches!(self, Self::Handshake(HandshakeError::Closed { probed: true }));
         let patience = if closed.is_some() { EXIT_CODE_WAIT.max(grace) } else { grace };
         let status = process.stop(patience).await;
         let (server, stderr) = (server.to_owned(), tail.text());
-        if let Some(when) = closed {
-            let status = status.map_or_else(|| "no exit code".to_owned(), |status| status.to_string());
-            return ConnectError::Exited { server, when, status, stderr };
-        }
-        match self {
-            Self::Handshake(error) => {
-                let message = match *error {
-                    ClientInitializeError::JsonRpcError(error) => error.message.into_owned(),
-                    other => other.to_string(),
-                };
-                ConnectError::Refused { server, what: "initialize", message, stderr }
+        let error = match self {
+            Self::Handshake(HandshakeError::Closed { .. }) | Self::List(ListError::Closed) => {
+                let status = status.map_or_else(|| "no exit code".to_owned(), in_words);
+                ConnectError::Exited { server, when: closed.unwrap_or_default(), status, stderr }
             }
-            Self::List(ServiceError::McpError(error)) => ConnectError::Refused {
-                server,
-                what: "tools/list",
-                message: error.message.into_owned(),
-                stderr,
-            },
-            Self::List(error) => {
-                ConnectError::Refused { server, what: "tools/list", message: error.to_string(), stderr }
+            Self::Handshake(HandshakeError::Refused(message)) => {
+                ConnectError::Refused { server, what: "the handshake", message, stderr }
+            }
+            Self::List(ListError::Refused(message)) => {
+                ConnectError::Refused { server, what: "tools/list", message, stderr }
             }
             Self::Timeout(what, limit) => ConnectError::Timeout { server, what, limit, stderr },
             Self::ShuttingDown => ConnectError::ShuttingDown,
-        }
+        };
+        Failed { error, probed }
     }
 }
 
-/// Whether a handshake failed because the child's pipes are closed.
-fn is_closed(error: &ClientInitializeError) -> bool {
-    matches!(error, ClientInitializeError::ConnectionClosed(_) | ClientInitializeError::TransportError { .. })
+/// How a child ended by itself.
+fn ending(status: Option<ExitStatus>) -> String {
+    status.map_or_else(|| "it closed its pipes".to_owned(), in_words)
 }
 
-async fn list_with_deadline(
-    server: &str,
-    peer: &Peer<RoleClient>,
-    limit: Duration,
-) -> Result<Listing, Failure> {
-    // The catalog is the cache; a stale list served on an error would hide the error.
-    peer.set_response_cache_config(ClientCacheConfig::disabled()).await;
-    match timeout(limit, list_all_tools(server, peer)).await {
-        Ok(Ok(tools)) => Ok(Listing { server: server.to_owned(), info: server_info(peer), tools }),
-        Ok(Err(error)) => Err(Failure::List(error)),
-        Err(_) => Err(Failure::Timeout("tools/list", limit)),
+/// `exit status: 3`, or the signal, which the guard tells as 128 + its number like a shell.
+fn in_words(status: ExitStatus) -> String {
+    match status.code() {
+        Some(code) if code > 128 && cfg!(unix) => format!("killed by signal {}", code - 128),
+        _ => status.to_string(),
     }
 }
 
-/// All pages, up to the bounds. A tool name given twice keeps its first definition.
-async fn list_all_tools(server: &str, peer: &Peer<RoleClient>) -> Result<Vec<Tool>, ServiceError> {
-    if peer.peer_info().is_some_and(|info| info.capabilities.tools.is_none()) {
-        return Ok(Vec::new());
+async fn list(server: &str, peer: &Peer<RoleClient>, settings: &ChildSettings) -> Result<Listing, Failure> {
+    let info = peer.peer_info();
+    let offers_tools = info.as_ref().is_none_or(|info| info.capabilities.tools.is_some());
+    let limit = settings.timeouts.list;
+    let (tools, warnings) = if offers_tools {
+        match timeout(limit, list_tools(peer, settings.limits)).await {
+            Ok(listed) => listed.map_err(Failure::List)?,
+            Err(_) => return Err(Failure::Timeout("tools/list", limit)),
+        }
+    } else {
+        (Vec::new(), Vec::new())
+    };
+    for warning in &warnings {
+        tracing::warn!(server, "{warning}");
     }
-    let mut tools: Vec<Tool> = Vec::new();
-    let mut names = std::collections::HashSet::new();
-    let mut cursors = std::collections::HashSet::new();
-    let mut cursor: Option<String> = None;
-    for _ in 0..MAX_PAGES {
-        let mut params = PaginatedRequestParams::default();
-        params.cursor.clone_from(&cursor);
-        let page = peer.list_tools(cursor.is_some().then_some(params)).await?;
-        for tool in page.tools {
-            if names.insert(tool.name.clone()) {
-                tools.push(tool);
-            } else {
-                tracing::warn!(server, tool = %tool.name, "tool listed twice; the first is kept");
-            }
-        }
-        if tools.len() > MAX_TOOLS {
-            tools.truncate(MAX_TOOLS);
-            tracing::warn!(server, "more than {MAX_TOOLS} tools; the rest is left out");
-            return Ok(tools);
-        }
-        match page.next_cursor {
-            None => return Ok(tools),
-            Some(next) if !cursors.insert(next.clone()) => {
-                tracing::warn!(server, "tools/list repeats a cursor; listing stopped there");
-                return Ok(tools);
-            }
-            next => cursor = next,
-        }
-    }
-    tracing::warn!(server, "tools/list has more than {MAX_PAGES} pages; the rest is left out");
-    Ok(tools)
+    let info = info.map(|info| server_info(&info)).unwrap_or_default();
+    Ok(Listing { server: server.to_owned(), info, tools, warnings })
 }
 
-fn server_info(peer: &Peer<RoleClient>) -> ServerInfo {
-    let Some(info) = peer.peer_info() else { return ServerInfo::default() };
+fn server_info(info: &ServerPeerInfo) -> ServerInfo {
     let program = info.server_info.as_ref();
     ServerInfo {
         name: program.map(|program| program.name.clone()).unwrap_or_default(),
@@ -469,63 +516,5 @@ fn server_info(peer: &Peer<RoleClient>) -> ServerInfo {
         version: program.map(|program| program.version.clone()).unwrap_or_default(),
         instructions: info.instructions.clone(),
         protocol: info.protocol_version.to_string(),
-    }
-}
-
-/// Calls under way that want to know of progress, by the token that rmcp gave each.
-#[derive(Default)]
-struct ProgressWatch(Mutex<HashMap<ProgressToken, Arc<Notify>>>);
-
-/// Being told of a call's progress, until dropped.
-struct Watching<'a> {
-    watch: &'a ProgressWatch,
-    token: ProgressToken,
-    notify: Arc<Notify>,
-}
-
-impl ProgressWatch {
-    fn calls(&self) -> MutexGuard<'_, HashMap<ProgressToken, Arc<Notify>>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn watch(&self, token: ProgressToken) -> Watching<'_> {
-        let notify = Arc::new(Notify::new());
-        self.calls().insert(token.clone(), Arc::clone(&notify));
-        Watching { watch: self, token, notify }
-    }
-}
-
-impl Drop for Watching<'_> {
-    fn drop(&mut self) {
-        self.watch.calls().remove(&self.token);
-    }
-}
-
-/// Our side of the session, as the child sees it.
-struct ChildClient {
-    progress: Arc<ProgressWatch>,
-    changed: Arc<Notify>,
-}
-
-impl ClientHandler for ChildClient {
-    /// No capability is declared: tool lists depend on them, and nothing is relayed yet.
-    fn get_info(&self) -> ClientConfig {
-        let own = Implementation::new("orchestrator", env!("CARGO_PKG_VERSION"));
-        ClientConfig::new(ClientCapabilities::default(), own)
-            .with_protocol_version(ProtocolVersion::LATEST_WITH_INITIALIZE)
-    }
-
-    async fn on_progress(
-        &self,
-        params: ProgressNotificationParam,
-        _context: NotificationContext<RoleClient>,
-    ) {
-        if let Some(call) = self.progress.calls().get(&params.progress_token) {
-            call.notify_one();
-        }
-    }
-
-    async fn on_tool_list_changed(&self, _context: NotificationContext<RoleClient>) {
-        self.changed.notify_one();
     }
 }

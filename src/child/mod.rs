@@ -1,19 +1,38 @@
 //! Child servers: their processes, the MCP connection to each, and the pool that starts, shares
 //! and ends them. Knows what a child says of its tools, not what they are used for.
 
+mod breaker;
+mod call;
 mod connection;
 mod environment;
+mod gate;
 #[cfg(target_os = "linux")]
 pub mod guard;
+mod handshake;
+mod lines;
+mod listing;
 mod pool;
 mod process;
+mod relay;
+mod retry;
+mod status;
 mod stderr;
+mod supervisor;
+mod transport;
 
 use std::{path::PathBuf, sync::Arc, time::Duration};
 
 pub use self::{
-    connection::{Connection, Listing, ServerInfo},
-    pool::{Lease, Pool, PoolOptions, ServerState, ServerStatus},
+    breaker::BreakerState,
+    call::{Answer, CallRequest},
+    connection::{Connection, ServerInfo},
+    handshake::Lifecycle,
+    listing::Listing,
+    pool::{CallReport, Pool, PoolOptions},
+    relay::{Boxed, Caller, Connected, Host, Hosts},
+    status::{ServerState, ServerStatus},
+    supervisor::Lease,
+    transport::Noise,
 };
 
 /// Why no connection to a server came about. Shared by all who waited for it.
@@ -104,9 +123,75 @@ pub enum ConnectError {
         /// Last lines on stderr.
         stderr: String,
     },
+    /// It ran, and ended by itself or had to be ended. It is started again after a pause.
+    #[error("server \"{server}\" ended by itself ({reason}){}", last_words(stderr))]
+    Crashed {
+        /// The server.
+        server: String,
+        /// Exit code, signal, or what it failed to do.
+        reason: String,
+        /// Last lines on stderr.
+        stderr: String,
+    },
+    /// It is not started before a pause has passed. May be retried then.
+    #[error("server \"{server}\" is started again in {:.1} s; before: {error}", wait.as_secs_f32())]
+    Resting {
+        /// The server.
+        server: String,
+        /// The rest of the pause.
+        wait: Duration,
+        /// What it rests from.
+        error: Arc<ConnectError>,
+    },
+    /// Too many crashes or failed starts in a row. Do not retry before the user acts.
+    #[error(
+        "server \"{server}\" was given up after {failures} failures in a row, the last: {error}. When it is \
+         mended, call_tool with {{\"tool\": \"orchestrator:restart_server\", \"arguments\": {{\"server\": \
+         \"{server}\"}}}} starts it again"
+    )]
+    GivenUp {
+        /// The server.
+        server: String,
+        /// How many.
+        failures: u32,
+        /// The last of them.
+        error: Arc<ConnectError>,
+    },
     /// The orchestrator is ending. Do not retry.
     #[error("the orchestrator is shutting down")]
     ShuttingDown,
+}
+
+impl ConnectError {
+    /// Whether starting again is of no use before the user changes something. Such a start costs
+    /// next to nothing, so each call may try it.
+    fn needs_the_user(&self) -> bool {
+        matches!(
+            self,
+            Self::Unknown { .. }
+                | Self::Disabled { .. }
+                | Self::Invalid { .. }
+                | Self::ProgramNotFound { .. }
+                | Self::WorkingDirectory { .. }
+        )
+    }
+
+    /// Whether the configuration says that it is not to be started.
+    fn is_configured_so(&self) -> bool {
+        matches!(self, Self::Disabled { .. } | Self::Invalid { .. })
+    }
+
+    /// Whether the server is to blame.
+    fn is_fault(&self) -> bool {
+        matches!(
+            self,
+            Self::Spawn { .. }
+                | Self::Exited { .. }
+                | Self::Timeout { .. }
+                | Self::Refused { .. }
+                | Self::Crashed { .. }
+        )
+    }
 }
 
 /// Why a call brought no result of the tool.
@@ -125,9 +210,12 @@ pub enum CallError {
         /// The deadline.
         limit: Duration,
     },
-    /// The child went away during the call. The tool may have run.
+    /// The child went away. When the call had left, the tool may have run.
     #[error(
-        "server \"{server}\" ended during the call of {tool}; its outcome is unknown{}",
+        "server \"{server}\" ended {} the call of {tool}{}; {}{}",
+        if *sent { "during" } else { "before" },
+        in_parentheses(reason),
+        if *sent { "its outcome is unknown" } else { "it was not sent" },
         last_words(stderr)
     )]
     Closed {
@@ -135,8 +223,45 @@ pub enum CallError {
         server: String,
         /// The tool.
         tool: String,
+        /// Exit code or signal in words; empty where it is not known.
+        reason: String,
         /// Last lines on stderr.
         stderr: String,
+        /// Whether the call had left.
+        sent: bool,
+    },
+    /// Too many calls at once. It was not sent; try again when some have ended.
+    #[error("server \"{server}\" is busy: {running} calls are under way and {queued} wait; try again later")]
+    Busy {
+        /// The server.
+        server: String,
+        /// Calls under way.
+        running: usize,
+        /// Calls that wait.
+        queued: usize,
+    },
+    /// Too many calls failed. It was not sent; one is let through again after a while.
+    #[error(
+        "server \"{server}\" takes no calls for the next {:.1} s, since too many failed",
+        wait.as_secs_f32()
+    )]
+    Open {
+        /// The server.
+        server: String,
+        /// When a call may pass again.
+        wait: Duration,
+    },
+    /// The arguments are over the limit. It was not sent.
+    #[error("the arguments of {server}:{tool} are too large: {bytes} bytes, and {limit} are the limit")]
+    TooLarge {
+        /// The server.
+        server: String,
+        /// The tool.
+        tool: String,
+        /// Their size as JSON.
+        bytes: usize,
+        /// `limits.requestBytes`.
+        limit: usize,
     },
     /// The child answered with a JSON-RPC error: it did not run the tool.
     #[error("server \"{server}\" rejected the call of {tool}: {message} (code {code})")]
@@ -150,7 +275,7 @@ pub enum CallError {
         /// Its message.
         message: String,
         /// Its data, handed on.
-        data: Option<serde_json::Value>,
+        data: Option<Box<serde_json::Value>>,
     },
     /// The answer was no tool result.
     #[error("server \"{server}\" gave an invalid answer to {tool}: {reason}")]
@@ -174,6 +299,10 @@ pub enum CallError {
 
 fn last_words(stderr: &str) -> String {
     if stderr.is_empty() { String::new() } else { format!("; it last wrote: {stderr}") }
+}
+
+fn in_parentheses(reason: &str) -> String {
+    if reason.is_empty() { String::new() } else { format!(" ({reason})") }
 }
 
 fn did_you_mean(suggestion: Option<&str>) -> String {

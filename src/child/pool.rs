@@ -1,38 +1,43 @@
-//! The pool: at most one connection to each server, opened when first needed, shared by all
-//! callers, closed when idle, and ended for certain at shutdown.
+//! The pool: one supervised server for each entry of the configuration, shared by all callers. A call
+//! passes the gates, the circuit breaker and the connection here, and is sent again where that is
+//! safe.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, HashMap},
     path::PathBuf,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
-    time::Duration,
+    time::{Duration, Instant},
 };
 
-use tokio::sync::{mpsc, watch};
+use tokio::{
+    sync::{OwnedSemaphorePermit, mpsc},
+    time::timeout,
+};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
-use super::{ConnectError, Connection, Listing, nearest};
-use crate::config::{ServerConfig, Timeouts, Transport};
+use super::{
+    Answer, CallError, CallRequest, Caller, ConnectError, Lease, Lifecycle, Listing,
+    breaker::{Breaker, BreakerState, Permit, Verdict},
+    gate::{Full, Gate},
+    nearest,
+    relay::Hosts,
+    retry::{RetryBudget, may_repeat},
+    status::{ServerStatus, status_of},
+    supervisor::{Phase, Supervisor, Surroundings},
+};
+use crate::config::{ServerConfig, TotalLimits};
 
 /// What the pool needs to know besides the servers.
 #[derive(Debug, Clone, Default)]
 pub struct PoolOptions {
-    /// Deadlines.
-    pub timeouts: Timeouts,
+    /// Bounds for calls to all servers together.
+    pub total_limits: TotalLimits,
     /// The orchestrator's executable, to run as guard of each child on Linux. Without it children
     /// lead a plain process group, which does not survive-proof a SIGKILL of the orchestrator.
     pub guard: Option<PathBuf>,
+    /// Protocol versions that servers agreed on before, by their names.
+    pub protocols: HashMap<String, String>,
 }
-
-impl PoolOptions {
-    /// EOF, SIGTERM and SIGKILL each take `shutdown` at most, and some time for the last reaping.
-    fn ending_limit(&self) -> Duration {
-        self.timeouts.shutdown * 3 + Duration::from_secs(5)
-    }
-}
-
-/// Why a remote server cannot be used.
-const REMOTE: &str = "remote servers are not supported yet";
 
 /// All connections. Clones share them.
 #[derive(Clone)]
@@ -41,109 +46,60 @@ pub struct Pool {
 }
 
 struct Shared {
-    slots: BTreeMap<String, Arc<Slot>>,
-    options: PoolOptions,
-    /// None once the pool is shut down, so that the receiver sees an end.
-    listings: Mutex<Option<mpsc::Sender<Listing>>>,
-    closing: CancellationToken,
-    tasks: TaskTracker,
+    members: BTreeMap<String, Member>,
+    gate: Gate,
+    surroundings: Surroundings,
+    ending_limit: Duration,
 }
 
-/// A server's place in the pool.
-struct Slot {
-    server: String,
-    config: ServerConfig,
-    state: Mutex<SlotState>,
+/// A server with what decides about calls to it.
+pub(super) struct Member {
+    pub(super) supervisor: Arc<Supervisor>,
+    pub(super) gate: Gate,
+    breaker: Mutex<Breaker>,
+    budget: Mutex<RetryBudget>,
 }
 
-type StartOutcome = Option<Result<Arc<Connection>, Arc<ConnectError>>>;
-
-enum SlotState {
-    /// Nothing runs, but the connection that ran last may still be ending.
-    Idle(Option<Arc<Connection>>),
-    /// Being started; all who need it wait for the same outcome.
-    Starting(watch::Receiver<StartOutcome>),
-    /// Connected, or it was until the child ended.
-    Ready(Arc<Connection>),
-    /// The last start failed. The next call tries again.
-    Failed(Arc<ConnectError>),
-}
-
-impl Slot {
-    fn state(&self) -> MutexGuard<'_, SlotState> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+impl Member {
+    pub(super) fn breaker(&self) -> MutexGuard<'_, Breaker> {
+        self.breaker.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Ends the connection if no call is under way and `test` agrees; says whether it did. Under
-    /// the lock nobody can take a lease between the look and the stop.
-    fn close_if(&self, test: impl FnOnce(&Connection) -> bool) -> bool {
-        let mut state = self.state();
-        match &*state {
-            SlotState::Ready(connection)
-                if !connection.is_closed() && connection.in_flight() == 0 && test(connection) =>
-            {
-                let connection = Arc::clone(connection);
-                connection.stop();
-                *state = SlotState::Idle(Some(connection));
-                true
-            }
-            _ => false,
-        }
+    fn budget(&self) -> MutexGuard<'_, RetryBudget> {
+        self.budget.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-/// Where a server stands, for `status` and `list_servers`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize)]
-#[serde(rename_all = "lowercase")]
-pub enum ServerState {
-    /// Switched off by the user.
-    Disabled,
-    /// Its configuration entry cannot be used.
-    Invalid,
-    /// Not running; started when needed.
-    Idle,
-    /// Being started.
-    Starting,
-    /// Running.
-    Ready,
-    /// Its last start failed, or it ended by itself; the next call starts it again.
-    Failed,
+/// A call that the breaker let through. Its end is told even when its future is dropped.
+struct Admission<'a> {
+    member: &'a Member,
+    permit: Permit,
+    verdict: Verdict,
 }
 
-/// A server's state with what explains it.
-#[derive(Debug, Clone, serde::Serialize)]
-pub struct ServerStatus {
-    /// The server.
-    pub server: String,
-    /// Where it stands.
-    pub state: ServerState,
-    /// Why, where it needs the user.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub reason: Option<String>,
-    /// Process id of the running child's group.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub pid: Option<u32>,
-    /// Calls under way.
-    pub in_flight: usize,
-}
-
-/// The right to use a connection. While one is held, the connection is not closed for idleness.
-pub struct Lease {
-    connection: Arc<Connection>,
-}
-
-impl std::ops::Deref for Lease {
-    type Target = Connection;
-
-    fn deref(&self) -> &Connection {
-        &self.connection
-    }
-}
-
-impl Drop for Lease {
+impl Drop for Admission<'_> {
     fn drop(&mut self) {
-        self.connection.end_use();
+        self.member.breaker().record(self.permit, self.verdict, Instant::now());
     }
+}
+
+/// What became of a call, retries included.
+#[derive(Debug)]
+pub struct CallReport {
+    /// Times that it was sent.
+    pub attempts: u32,
+    /// Waiting for a turn and for a connection, the child's start included.
+    pub waited: Duration,
+    /// The last try.
+    pub took: Duration,
+    /// How it ended.
+    pub outcome: Result<Answer, CallError>,
+}
+
+#[derive(Default)]
+struct Times {
+    waited: Duration,
+    took: Duration,
 }
 
 impl Pool {
@@ -151,213 +107,207 @@ impl Pool {
     /// after each change, goes to `listings`.
     pub fn new(
         servers: &BTreeMap<String, ServerConfig>,
-        options: PoolOptions,
-        listings: mpsc::Sender<Listing>,
+        options: &PoolOptions,
+        listings: &mpsc::Sender<Listing>,
     ) -> Self {
-        let slots = servers
-            .iter()
-            .map(|(server, config)| {
-                let slot = Slot {
-                    server: server.clone(),
-                    config: config.clone(),
-                    state: Mutex::new(SlotState::Idle(None)),
-                };
-                (server.clone(), Arc::new(slot))
-            })
-            .collect();
-        let shared = Arc::new(Shared {
-            slots,
-            options,
-            listings: Mutex::new(Some(listings)),
+        let surroundings = Surroundings {
+            guard: options.guard.clone(),
+            hosts: Hosts::default(),
             closing: CancellationToken::new(),
             tasks: TaskTracker::new(),
-        });
-        shared.tasks.spawn(Arc::clone(&shared).close_idle());
-        Self { shared }
+        };
+        let member = |server: &String, config: &ServerConfig| {
+            let protocol = options.protocols.get(server);
+            let lifecycle = protocol.and_then(|version| Lifecycle::of_protocol(version));
+            let settings = config.settings;
+            Member {
+                supervisor: Supervisor::start(
+                    server,
+                    config,
+                    lifecycle,
+                    listings.clone(),
+                    surroundings.clone(),
+                ),
+                gate: Gate::new(settings.limits.concurrent_calls, settings.limits.queued_calls),
+                breaker: Mutex::new(Breaker::new(settings.breaker, Instant::now())),
+                budget: Mutex::new(RetryBudget::new(&settings.retry)),
+            }
+        };
+        let members =
+            servers.iter().map(|(server, config)| (server.clone(), member(server, config))).collect();
+        let total = options.total_limits;
+        // EOF, SIGTERM and SIGKILL each take `shutdown` at most, and some time for the last reaping.
+        let longest = servers.values().map(|config| config.settings.timeouts.shutdown).max();
+        let shared = Shared {
+            members,
+            gate: Gate::new(total.concurrent_calls, total.queued_calls),
+            surroundings,
+            ending_limit: longest.unwrap_or_default() * 3 + Duration::from_secs(5),
+        };
+        Self { shared: Arc::new(shared) }
+    }
+
+    fn member(&self, server: &str) -> Result<&Member, Arc<ConnectError>> {
+        self.shared.members.get(server).ok_or_else(|| {
+            let names = self.shared.members.keys().map(String::as_str);
+            let suggestion = nearest(server, names).map(str::to_owned);
+            Arc::new(ConnectError::Unknown { server: server.to_owned(), suggestion })
+        })
     }
 
     /// A connection to `server`, started if need be. Concurrent first calls start one process.
     pub async fn acquire(&self, server: &str) -> Result<Lease, Arc<ConnectError>> {
-        let slot = self.shared.slots.get(server).ok_or_else(|| {
-            let names = self.shared.slots.keys().map(String::as_str);
-            ConnectError::Unknown {
-                server: server.to_owned(),
-                suggestion: nearest(server, names).map(str::to_owned),
-            }
-        })?;
-        let mut starting = {
-            let mut state = slot.state();
-            if self.shared.closing.is_cancelled() {
-                return Err(Arc::new(ConnectError::ShuttingDown));
-            }
-            match &*state {
-                SlotState::Ready(connection) if !connection.is_closed() => {
-                    return Ok(lease(connection));
-                }
-                SlotState::Starting(outcome) => outcome.clone(),
-                _ => {
-                    let (sender, outcome) = watch::channel(None);
-                    let before = std::mem::replace(&mut *state, SlotState::Starting(outcome.clone()));
-                    let previous = match before {
-                        SlotState::Ready(connection) => Some(connection),
-                        SlotState::Idle(connection) => connection,
-                        SlotState::Starting(_) | SlotState::Failed(_) => None,
-                    };
-                    // In a task of its own: a caller that goes away must not undo it for others.
-                    self.shared.tasks.spawn(Arc::clone(&self.shared).start(
-                        Arc::clone(slot),
-                        previous,
-                        sender,
-                    ));
-                    outcome
-                }
-            }
+        self.member(server)?.supervisor.acquire().await
+    }
+
+    /// Calls a tool: waits for its turn, starts the child where it does not run, and sends a lost call
+    /// again where that is safe.
+    pub async fn call(&self, server: &str, request: &CallRequest, caller: &Caller) -> CallReport {
+        let (mut attempts, mut times) = (0, Times::default());
+        let outcome = self.call_within(server, request, caller, &mut attempts, &mut times).await;
+        CallReport { attempts, waited: times.waited, took: times.took, outcome }
+    }
+
+    async fn call_within(
+        &self,
+        server: &str,
+        request: &CallRequest,
+        caller: &Caller,
+        attempts: &mut u32,
+        times: &mut Times,
+    ) -> Result<Answer, CallError> {
+        let started = Instant::now();
+        let member = self.member(server)?;
+        let cancelled = || CallError::Cancelled { server: server.to_owned(), tool: request.tool.clone() };
+        let _places = tokio::select! {
+            places = self.enter(server, member) => places?,
+            () = caller.cancel.cancelled() => return Err(cancelled()),
         };
-        let outcome = match starting.wait_for(Option::is_some).await {
-            Ok(outcome) => outcome.clone(),
-            Err(_) => None,
-        };
-        match outcome {
-            Some(Ok(connection)) => Ok(lease(&connection)),
-            Some(Err(error)) => Err(error),
-            None => Err(Arc::new(ConnectError::ShuttingDown)),
+        let retry = member.supervisor.config().settings.retry;
+        member.budget().call();
+        loop {
+            let mut admission = admit(server, member)?;
+            let connection = tokio::select! {
+                connection = member.supervisor.acquire() => connection,
+                () = caller.cancel.cancelled() => return Err(cancelled()),
+            };
+            times.waited = started.elapsed().saturating_sub(times.took);
+            let sent_at = Instant::now();
+            let outcome = match connection {
+                Ok(connection) => {
+                    *attempts += 1;
+                    connection.call(request, caller).await
+                }
+                Err(error) => Err(CallError::Connect(error)),
+            };
+            times.took = sent_at.elapsed();
+            admission.verdict = verdict(&outcome);
+            drop(admission);
+            match outcome {
+                Err(error)
+                    if *attempts < retry.attempts
+                        && may_repeat(&error, request.repeatable)
+                        && member.budget().take() =>
+                {
+                    tracing::info!(server, tool = request.tool, "calling again: {error}");
+                }
+                outcome => return outcome,
+            }
         }
+    }
+
+    /// A place among all calls and among those of the server.
+    async fn enter(
+        &self,
+        server: &str,
+        member: &Member,
+    ) -> Result<(OwnedSemaphorePermit, OwnedSemaphorePermit), CallError> {
+        let limit = member.supervisor.config().settings.timeouts.call_total;
+        let busy = |full: Full| CallError::Busy {
+            server: server.to_owned(),
+            running: full.running,
+            queued: full.queued,
+        };
+        // The server's own first: a call that waits for a slow server takes no place from others.
+        let waiting = async {
+            let own = member.gate.enter().await.map_err(busy)?;
+            let all = self.shared.gate.enter().await.map_err(busy)?;
+            Ok((own, all))
+        };
+        let full = Full { running: 0, queued: member.gate.queued() };
+        timeout(limit, waiting).await.unwrap_or_else(|_| Err(busy(full)))
+    }
+
+    /// The hosts on whose behalf children work.
+    pub fn hosts(&self) -> &Hosts {
+        &self.shared.surroundings.hosts
     }
 
     /// Ends the connection to a server if nothing uses it.
     pub fn close(&self, server: &str) {
-        if let Some(slot) = self.shared.slots.get(server) {
-            slot.close_if(|_| true);
+        if let Some(member) = self.shared.members.get(server) {
+            member.supervisor.close();
+        }
+    }
+
+    /// Forgets a server's failures and starts it afresh, now if somebody waits, else with the next call.
+    pub async fn restart(&self, server: &str) -> Result<(), Arc<ConnectError>> {
+        let member = self.member(server)?;
+        member.breaker().close(Instant::now());
+        member.supervisor.restart().await
+    }
+
+    /// Why a server takes no calls for now, in words; none where it does.
+    pub fn ejected(&self, server: &str) -> Option<String> {
+        let member = self.shared.members.get(server)?;
+        if let Phase::Failed { error, given_up: true } = member.supervisor.state().phase {
+            return Some(crate::report::chain(&*error));
+        }
+        match member.breaker().state(Instant::now()) {
+            (BreakerState::Open, Some(wait)) => Some(open(server, wait).to_string()),
+            _ => None,
         }
     }
 
     /// Where every server stands, by name.
     pub fn status(&self) -> Vec<ServerStatus> {
-        self.shared.slots.values().map(|slot| status_of(slot)).collect()
+        self.shared.members.iter().map(|(server, member)| status_of(server, member)).collect()
     }
 
     /// Ends every child and waits until all are gone, at the latest when SIGKILL has done it.
     pub async fn shutdown(&self) {
         let shared = &self.shared;
-        shared.closing.cancel();
-        for slot in shared.slots.values() {
-            if let SlotState::Ready(connection) = &*slot.state() {
-                connection.stop();
-            }
-        }
-        shared.listings().take();
-        shared.tasks.close();
-        let limit = shared.options.ending_limit();
-        if tokio::time::timeout(limit, shared.tasks.wait()).await.is_err() {
-            tracing::error!("some children were still not gone after {} s", limit.as_secs());
+        shared.surroundings.closing.cancel();
+        shared.surroundings.tasks.close();
+        if timeout(shared.ending_limit, shared.surroundings.tasks.wait()).await.is_err() {
+            tracing::error!("some children were still not gone after {} s", shared.ending_limit.as_secs());
         }
     }
 }
 
-fn lease(connection: &Arc<Connection>) -> Lease {
-    connection.begin_use();
-    Lease { connection: Arc::clone(connection) }
+fn admit<'a>(server: &str, member: &'a Member) -> Result<Admission<'a>, CallError> {
+    let permit = member.breaker().admit(Instant::now()).map_err(|wait| open(server, wait))?;
+    Ok(Admission { member, permit, verdict: Verdict::Neutral })
 }
 
-impl Shared {
-    fn listings(&self) -> MutexGuard<'_, Option<mpsc::Sender<Listing>>> {
-        self.listings.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// Opens the connection of a slot and tells all who wait.
-    async fn start(
-        self: Arc<Self>,
-        slot: Arc<Slot>,
-        previous: Option<Arc<Connection>>,
-        sender: watch::Sender<StartOutcome>,
-    ) {
-        // Two processes of one server would write the same files.
-        if let Some(previous) = previous {
-            tokio::time::timeout(self.options.ending_limit(), previous.ended()).await.ok();
-        }
-        let listings = self.listings().clone();
-        let outcome = match &listings {
-            Some(listings) => self.open(&slot, listings.clone()).await,
-            None => Err(ConnectError::ShuttingDown),
-        };
-        let outcome = outcome.map_err(Arc::new);
-        if let Err(error) = &outcome {
-            tracing::warn!(server = slot.server, "{error}");
-        }
-        let listing = outcome.as_ref().ok().map(|connection| connection.listing());
-        *slot.state() = match &outcome {
-            Ok(connection) => SlotState::Ready(Arc::clone(connection)),
-            Err(error) => SlotState::Failed(Arc::clone(error)),
-        };
-        if self.closing.is_cancelled()
-            && let Ok(connection) = &outcome
-        {
-            connection.stop();
-        }
-        sender.send_replace(Some(outcome));
-        if let (Some(listing), Some(listings)) = (listing, listings) {
-            // An error means that nobody takes lists in.
-            listings.send(Listing::clone(&listing)).await.ok();
-        }
-    }
-
-    async fn open(
-        &self,
-        slot: &Slot,
-        listings: mpsc::Sender<Listing>,
-    ) -> Result<Arc<Connection>, ConnectError> {
-        let server = slot.server.clone();
-        if slot.config.disabled {
-            return Err(ConnectError::Disabled { server });
-        }
-        match &slot.config.transport {
-            Transport::Stdio(stdio) => {
-                Connection::open(&server, stdio, &self.options, listings, &self.closing, &self.tasks).await
-            }
-            Transport::Remote(_) => Err(ConnectError::Invalid { server, reason: REMOTE.to_owned() }),
-            Transport::Invalid(reason) => Err(ConnectError::Invalid { server, reason: reason.clone() }),
-        }
-    }
-
-    /// Closes connections that nothing has used for the idle time, until shutdown.
-    async fn close_idle(self: Arc<Self>) {
-        let idle = self.options.timeouts.idle;
-        let pause = (idle / 4).clamp(Duration::from_millis(20), Duration::from_secs(30));
-        while tokio::time::timeout(pause, self.closing.cancelled()).await.is_err() {
-            for slot in self.slots.values() {
-                if slot.close_if(|connection| connection.idle_for() >= idle) {
-                    tracing::info!(server = slot.server, "closing it: unused for {} s", idle.as_secs_f32());
-                }
-            }
-        }
-    }
+fn open(server: &str, wait: Duration) -> CallError {
+    CallError::Open { server: server.to_owned(), wait }
 }
 
-fn status_of(slot: &Slot) -> ServerStatus {
-    let status = |state, reason: Option<String>, connection: Option<&Connection>| ServerStatus {
-        server: slot.server.clone(),
-        state,
-        reason,
-        pid: connection.and_then(Connection::pid),
-        in_flight: connection.map_or(0, Connection::in_flight),
-    };
-    if slot.config.disabled {
-        return status(ServerState::Disabled, None, None);
-    }
-    match &slot.config.transport {
-        Transport::Invalid(reason) => return status(ServerState::Invalid, Some(reason.clone()), None),
-        Transport::Remote(_) => {
-            return status(ServerState::Invalid, Some(REMOTE.to_owned()), None);
-        }
-        Transport::Stdio(_) => {}
-    }
-    match &*slot.state() {
-        SlotState::Idle(_) => status(ServerState::Idle, None, None),
-        SlotState::Starting(_) => status(ServerState::Starting, None, None),
-        SlotState::Ready(connection) if connection.is_closed() => {
-            status(ServerState::Failed, Some("it ended by itself".to_owned()), None)
-        }
-        SlotState::Ready(connection) => status(ServerState::Ready, None, Some(connection)),
-        SlotState::Failed(error) => status(ServerState::Failed, Some(error.to_string()), None),
+/// What the end of a call says of the server's health.
+fn verdict(outcome: &Result<Answer, CallError>) -> Verdict {
+    /// JSON-RPC: the server itself failed.
+    const INTERNAL_ERROR: i32 = -32603;
+    match outcome {
+        Ok(_) => Verdict::Success,
+        Err(CallError::Rejected { code, .. }) if *code != INTERNAL_ERROR => Verdict::Success,
+        Err(
+            CallError::Rejected { .. }
+            | CallError::Timeout { .. }
+            | CallError::Closed { sent: true, .. }
+            | CallError::InvalidAnswer { .. },
+        ) => Verdict::Failure,
+        Err(CallError::Connect(error)) if error.is_fault() => Verdict::Failure,
+        Err(_) => Verdict::Neutral,
     }
 }

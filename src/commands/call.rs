@@ -5,7 +5,7 @@ use super::{
     execute::{exit, print, until_interrupted},
     output::Output,
 };
-use crate::{cli::Exit, execute::parse_arguments};
+use crate::{child::Caller, cli::Exit, execute::parse_arguments};
 
 /// Options of `call`.
 #[derive(Debug, clap::Args)]
@@ -25,7 +25,7 @@ pub async fn run(arguments: Arguments, context: Context, out: &mut Output) -> an
     let orchestrator = context.start()?;
     let name = format!("{}:{}", arguments.server, arguments.tool);
     let outcome = until_interrupted(|cancel| async move {
-        let outcome = orchestrator.executor.call(&name, given, &cancel).await;
+        let outcome = orchestrator.executor.call(&name, given, &Caller::with_cancel(cancel)).await;
         orchestrator.shutdown().await;
         outcome
     })

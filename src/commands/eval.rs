@@ -22,7 +22,7 @@ use crate::{
     catalog::Store,
     child::{Listing, ServerInfo},
     cli::Exit,
-    config::{Paths, ServerConfig, Settings, Transport},
+    config::{ChildSettings, Paths, ServerConfig, Settings, Transport},
     embed::{Embedder, ModelSource},
     index::Library,
     router::{Mode, Route, Router, Scope},
@@ -124,13 +124,17 @@ async fn index(
         .keys()
         .map(|server| {
             let transport = Transport::Invalid("part of a labelled set".to_owned());
-            (server.clone(), ServerConfig { transport, disabled: false })
+            (server.clone(), ServerConfig { transport, disabled: false, settings: ChildSettings::default() })
         })
         .collect();
     let store = Store::in_memory()?;
     let library = Library::start(store.clone(), embedder.clone(), &servers, settings.hnsw_threshold)?;
-    let listings =
-        by_server.into_iter().map(|(server, tools)| Listing { server, info: ServerInfo::default(), tools });
+    let listings = by_server.into_iter().map(|(server, tools)| Listing {
+        server,
+        info: ServerInfo::default(),
+        tools,
+        warnings: Vec::new(),
+    });
     library.apply_all(listings.collect()).await?;
     Ok((Router::new(library.clone(), store, embedder.clone()), library))
 }

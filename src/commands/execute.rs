@@ -9,6 +9,7 @@ use super::{
     output::{Output, printable},
 };
 use crate::{
+    child::Caller,
     cli::Exit,
     execute::{Outcome, Routing, Task, Timings, parse_arguments},
 };
@@ -42,7 +43,7 @@ pub async fn run(arguments: Arguments, context: Context, out: &mut Output) -> an
     let task =
         Task { text: arguments.task, arguments: given, server: arguments.server, dry_run: arguments.dry_run };
     let outcome = until_interrupted(|cancel| async move {
-        let outcome = orchestrator.executor.execute(&task, &cancel).await;
+        let outcome = orchestrator.executor.execute(&task, &Caller::with_cancel(cancel)).await;
         orchestrator.shutdown().await;
         outcome
     })
@@ -119,6 +120,7 @@ pub(super) fn exit(outcome: &Outcome) -> Exit {
         Outcome::NeedsArguments { .. }
         | Outcome::Ambiguous { .. }
         | Outcome::NoMatch { .. }
+        | Outcome::InputRequired { .. }
         | Outcome::NeedsConfirmation { .. } => Exit::NotDone,
     }
 }

@@ -1,26 +1,47 @@
 //! `orchestrator serve`: the four tools on stdin and stdout, until the host closes stdin or a
 //! signal asks for the end. Children are gone before the process is.
 
+use std::time::Duration;
+
 use rmcp::{ServiceExt, transport::stdio};
+use tokio::time::timeout;
+use tokio_util::sync::CancellationToken;
 
 use super::Context;
 use crate::{cli::Exit, server::Front};
 
+/// For answers that are still to be written when the session is closed.
+const LAST_WORDS: Duration = Duration::from_secs(3);
+
 /// Serves one host.
 pub async fn run(context: Context) -> anyhow::Result<Exit> {
+    let patience = context.config.settings.drain;
     let orchestrator = context.start()?;
     let front = Front::new(&orchestrator);
+    let close = CancellationToken::new();
+    let serving = front.clone().serve_with_ct(stdio(), close.clone());
     let session = async {
         // An end before `initialize` is a host that changed its mind, not a failure.
-        match Box::pin(front.serve(stdio())).await {
+        match Box::pin(serving).await {
             Ok(running) => drop(running.waiting().await),
             Err(error) => tracing::debug!("the session did not begin: {error}"),
         }
     };
+    tokio::pin!(session);
     tokio::select! {
-        () = session => tracing::debug!("the host closed the session"),
-        () = asked_to_end() => tracing::debug!("asked to end by a signal"),
+        () = &mut session => tracing::debug!("the host closed the session"),
+        () = asked_to_end() => {
+            tracing::debug!("asked to end by a signal");
+            tokio::select! {
+                () = front.drain(patience) => {}
+                () = &mut session => {}
+                () = asked_to_end() => tracing::debug!("asked again: at once"),
+            }
+            close.cancel();
+            timeout(LAST_WORDS, &mut session).await.ok();
+        }
     }
+    front.give_up();
     orchestrator.shutdown().await;
     Ok(Exit::Done)
 }

@@ -2,6 +2,7 @@
 //! under a top-level `orchestrator` key. Owns parsing, `${VAR}` expansion and the default folders;
 //! knows nothing of running processes.
 
+mod child;
 mod expand;
 mod parse;
 mod paths;
@@ -12,6 +13,7 @@ use serde::Deserialize;
 use sha2::{Digest, Sha256};
 
 pub use self::{
+    child::{BreakerSettings, ChildSettings, Limits, RestartSettings, RetrySettings, Timeouts},
     parse::{ConfigError, load, parse},
     paths::Paths,
 };
@@ -35,6 +37,8 @@ pub struct ServerConfig {
     pub transport: Transport,
     /// Set by the user: known, but never started nor found.
     pub disabled: bool,
+    /// Deadlines, limits and the like.
+    pub settings: ChildSettings,
 }
 
 /// How a child server is reached.
@@ -133,6 +137,23 @@ pub struct Settings {
     pub model: String,
     /// Deadlines.
     pub timeouts: Timeouts,
+    /// What follows a crash.
+    pub restart: RestartSettings,
+    /// When calls are refused because too many failed.
+    pub breaker: BreakerSettings,
+    /// When a lost call is sent again.
+    pub retry: RetrySettings,
+    /// What a child may send, and be sent.
+    pub limits: Limits,
+    /// Calls to all servers together.
+    pub total_limits: TotalLimits,
+    /// For calls under way when a signal asks for the end.
+    #[serde(with = "child::seconds")]
+    pub drain: Duration,
+    /// The audit trail.
+    pub audit: AuditSettings,
+    /// Settings of single servers that differ from the above.
+    pub(in crate::config) servers: BTreeMap<String, child::Overlay>,
     /// Number of vectors from which HNSW replaces the exact scan.
     pub hnsw_threshold: usize,
     /// When `execute` calls, asks or declines.
@@ -144,51 +165,50 @@ impl Default for Settings {
         Self {
             model: crate::embed::DEFAULT_MODEL.to_owned(),
             timeouts: Timeouts::default(),
+            restart: RestartSettings::default(),
+            breaker: BreakerSettings::default(),
+            retry: RetrySettings::default(),
+            limits: Limits::default(),
+            total_limits: TotalLimits::default(),
+            drain: Duration::from_secs(10),
+            audit: AuditSettings::default(),
+            servers: BTreeMap::new(),
             hnsw_threshold: 5_000,
             execute: ExecuteSettings::default(),
         }
     }
 }
 
-/// Deadlines for whatever waits on a child. Written as seconds in the file.
-#[derive(Debug, Clone, Copy, Deserialize)]
-#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
-pub struct Timeouts {
-    /// From spawn to the end of the handshake for programs that fetch packages first
-    /// (`npx`, `uvx`, `docker` and the like).
-    #[serde(deserialize_with = "seconds")]
-    pub install: Duration,
-    /// From spawn to the end of the handshake for all others.
-    #[serde(deserialize_with = "seconds")]
-    pub handshake: Duration,
-    /// For a whole `tools/list`, all pages together.
-    #[serde(deserialize_with = "seconds")]
-    pub list: Duration,
-    /// For a call without any sign of life; progress starts it anew.
-    #[serde(deserialize_with = "seconds")]
-    pub call: Duration,
-    /// For a call in all, progress or not.
-    #[serde(deserialize_with = "seconds")]
-    pub call_total: Duration,
-    /// A connection unused for so long is closed.
-    #[serde(deserialize_with = "seconds")]
-    pub idle: Duration,
-    /// For each step of ending a child: after EOF, and again after SIGTERM.
-    #[serde(deserialize_with = "seconds")]
-    pub shutdown: Duration,
+impl Settings {
+    /// The settings of one server.
+    pub(in crate::config) fn of_server(&self, server: &str) -> ChildSettings {
+        let Self { timeouts, restart, breaker, retry, limits, .. } = *self;
+        let settings = ChildSettings { timeouts, restart, breaker, retry, limits };
+        self.servers.get(server).map_or(settings, |overlay| settings.overlaid(overlay))
+    }
 }
 
-impl Default for Timeouts {
+/// How much the audit trail counts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
+pub struct AuditSettings {
+    /// Make no call while the trail cannot be written. Else rows wait in memory, within bounds.
+    pub strict: bool,
+}
+
+/// Bounds for calls to all servers together.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
+pub struct TotalLimits {
+    /// Calls under way at once.
+    pub concurrent_calls: usize,
+    /// Calls that may wait for their turn.
+    pub queued_calls: usize,
+}
+
+impl Default for TotalLimits {
     fn default() -> Self {
-        Self {
-            install: Duration::from_secs(300),
-            handshake: Duration::from_secs(30),
-            list: Duration::from_secs(30),
-            call: Duration::from_secs(120),
-            call_total: Duration::from_secs(600),
-            idle: Duration::from_secs(300),
-            shutdown: Duration::from_secs(3),
-        }
+        Self { concurrent_calls: 512, queued_calls: 2048 }
     }
 }
 
@@ -210,16 +230,5 @@ pub struct ExecuteSettings {
 impl Default for ExecuteSettings {
     fn default() -> Self {
         Self { no_match_below: 0.08, ambiguous_below: 0.25, certain_from: 0.5, ambiguous_ratio: 1.5 }
-    }
-}
-
-/// Reads seconds, whole or not, up to a year.
-fn seconds<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Duration, D::Error> {
-    const YEAR: f64 = 365.0 * 24.0 * 3600.0;
-    let value = f64::deserialize(deserializer)?;
-    if (0.0..=YEAR).contains(&value) {
-        Ok(Duration::from_secs_f64(value))
-    } else {
-        Err(serde::de::Error::custom(format!("{value} is not a number of seconds between 0 and a year")))
     }
 }

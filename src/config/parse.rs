@@ -7,9 +7,11 @@ use std::{
 };
 
 use serde::{Deserialize, Deserializer, de};
+use serde_json::Value;
 
 use super::{
-    Config, RESERVED_SERVER_NAME, RemoteConfig, ServerConfig, Settings, StdioConfig, Transport,
+    ChildSettings, Config, RESERVED_SERVER_NAME, RemoteConfig, ServerConfig, Settings, StdioConfig,
+    Transport,
     expand::{ExpandError, expand},
 };
 
@@ -83,16 +85,34 @@ pub fn parse(
     })?;
     deserializer.end().map_err(|error| malformed(&error, String::new()))?;
 
-    let servers = raw
+    let settings = raw.orchestrator;
+    let servers: BTreeMap<String, ServerConfig> = raw
         .mcp_servers
         .0
         .into_iter()
         .map(|(name, server)| {
-            let server = server.into_config(&name, lookup);
+            let server = server.into_config(&name, &settings.of_server(&name), lookup);
             (name, server)
         })
         .collect();
-    Ok(Config { servers, settings: raw.orchestrator })
+    if let Some(unknown) = settings.servers.keys().find(|name| !servers.contains_key(*name)) {
+        // A slip of the pen: settings that silently have no effect would be worse than an error.
+        return Err(ConfigError::Malformed {
+            file: file.to_owned(),
+            line: line_of(text, unknown),
+            column: 1,
+            key: format!("orchestrator.servers.{unknown}"),
+            message: format!("there is no server \"{unknown}\" under mcpServers"),
+        });
+    }
+    Ok(Config { servers, settings })
+}
+
+/// The last line that holds `name` as a key, from 1.
+fn line_of(text: &str, name: &str) -> usize {
+    let key = Value::from(name).to_string();
+    let last = text.lines().enumerate().filter(|(_, line)| line.contains(&key)).last();
+    last.map_or(1, |(at, _)| at + 1)
 }
 
 /// `serde_json` ends its messages with the position, which we print in front.
@@ -132,13 +152,18 @@ struct RawServer {
 
 impl RawServer {
     /// An entry that cannot be used is kept with its reason: one bad server stops no other.
-    fn into_config(self, name: &str, lookup: &dyn Fn(&str) -> Option<String>) -> ServerConfig {
+    fn into_config(
+        self,
+        name: &str,
+        settings: &ChildSettings,
+        lookup: &dyn Fn(&str) -> Option<String>,
+    ) -> ServerConfig {
         let disabled = self.disabled;
         let transport = match check_name(name) {
             Err(reason) => Transport::Invalid(reason),
             Ok(()) => self.transport(lookup).unwrap_or_else(Transport::Invalid),
         };
-        ServerConfig { transport, disabled }
+        ServerConfig { transport, disabled, settings: *settings }
     }
 
     fn transport(self, lookup: &dyn Fn(&str) -> Option<String>) -> Result<Transport, String> {

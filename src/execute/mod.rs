@@ -2,32 +2,29 @@
 //! where something is. Also the exact call of a tool by its name. Every decision and every call is
 //! written to the audit trail before its answer is given.
 
+pub mod administration;
 mod arguments;
 mod decide;
 mod outcome;
 mod resolve;
 
-use std::{
-    sync::Arc,
-    time::{Duration, Instant},
-};
+use std::{sync::Arc, time::Duration};
 
-use rmcp::model::JsonObject;
+use rmcp::model::{InputResponses, JsonObject};
 use serde_json::json;
 use tokio::{sync::OnceCell, task::JoinSet};
-use tokio_util::sync::CancellationToken;
 
 pub use self::{
     arguments::{Problem, parse_arguments, validate},
     decide::{Decision, decide},
-    outcome::{CandidateView, Outcome, Routing, Timings, ToolView},
+    outcome::{CandidateView, Outcome, Pending, Routing, Timings, ToolView},
     resolve::{ResolveError, Target, resolve},
 };
 use crate::{
     audit::{Audit, AuditCandidate, Entry, Kind, new_request_id},
     catalog::{StoreError, Tool},
-    child::{CallError, Listing, Pool, ServerState},
-    config::ExecuteSettings,
+    child::{Answer, CallError, CallRequest, Caller, Listing, Pool, ServerState},
+    config::{ExecuteSettings, Settings},
     index::Library,
     report,
     router::{Candidate, Mode, Route, Router, Scope, ms},
@@ -62,6 +59,7 @@ pub struct Executor {
     pool: Pool,
     audit: Audit,
     settings: ExecuteSettings,
+    strict_audit: bool,
     servers: Arc<[String]>,
     met: Arc<OnceCell<()>>,
 }
@@ -73,11 +71,12 @@ impl Executor {
         library: Library,
         pool: Pool,
         audit: Audit,
-        settings: ExecuteSettings,
+        settings: &Settings,
         servers: impl IntoIterator<Item = String>,
     ) -> Self {
         let servers = servers.into_iter().collect();
-        Self { router, library, pool, audit, settings, servers, met: Arc::default() }
+        let (strict_audit, settings) = (settings.audit.strict, settings.execute);
+        Self { router, library, pool, audit, settings, strict_audit, servers, met: Arc::default() }
     }
 
     /// Ranks tools for a text, without a decision and without a row in the trail.
@@ -126,7 +125,7 @@ impl Executor {
     }
 
     /// Does a task, or says what is missing for it.
-    pub async fn execute(&self, task: &Task, cancel: &CancellationToken) -> Outcome {
+    pub async fn execute(&self, task: &Task, caller: &Caller) -> Outcome {
         let request_id = new_request_id();
         if let Some(server) = &task.server
             && let Err(error) = resolve::known_server(&self.servers, server)
@@ -142,6 +141,12 @@ impl Executor {
                     .await;
             }
         };
+        let (route, ejected) = self.set_ejected_aside(route);
+        if let Some((tool, reason)) = ejected {
+            let reason = format!("{} fits best, but {reason}", tool.id());
+            let choice = Some((tool.server.clone(), tool.name().to_owned()));
+            return self.refuse(request_id, Kind::Route, Some(&task.text), choice, reason).await;
+        }
         let decision = decide(&route.candidates, &task.text, task.arguments.as_ref(), &self.settings);
         self.record_route(&request_id, task, &route, &decision).await;
 
@@ -190,47 +195,124 @@ impl Executor {
                 if task.dry_run {
                     return Outcome::DryRun { routing, tool: candidate.tool.clone(), arguments };
                 }
-                self.send(routing, arguments, Some(task.text.clone()), cancel).await
+                let target = candidate.tool.clone();
+                self.send(routing, &target, arguments, Some(task.text.clone()), caller).await
             }
         }
     }
 
+    /// Leaves out tools of servers that take no calls now, so that another server does what it can as
+    /// well. Where none comes near the best of those left out, that one is returned with its reason:
+    /// a worse tool is no help.
+    fn set_ejected_aside(&self, mut route: Route) -> (Route, Option<(Tool, String)>) {
+        let is_ejected = |candidate: &Candidate| self.pool.ejected(&candidate.tool.server).is_some();
+        let (out, rest): (Vec<_>, Vec<_>) = route.candidates.into_iter().partition(is_ejected);
+        let next = rest.first().map_or(0.0, |candidate| candidate.confidence);
+        route.candidates = rest;
+        let lost = out.into_iter().next().filter(|best| {
+            best.confidence >= self.settings.no_match_below
+                && best.confidence > next * self.settings.ambiguous_ratio
+        });
+        let lost = lost.and_then(|best| {
+            // It may have come back meanwhile.
+            let reason = self.pool.ejected(&best.tool.server)?;
+            Some((best.tool, reason))
+        });
+        (route, lost)
+    }
+
+    /// Why tools of a server cannot be called now; none where they can.
+    pub fn ejected(&self, server: &str) -> Option<String> {
+        self.pool.ejected(server)
+    }
+
     /// Calls a tool by name, after checking the arguments against its schema.
-    pub async fn call(&self, name: &str, arguments: JsonObject, cancel: &CancellationToken) -> Outcome {
+    pub async fn call(&self, name: &str, arguments: JsonObject, caller: &Caller) -> Outcome {
         let request_id = new_request_id();
-        let (server, tool, known) = match self.resolve(name) {
-            Ok(Target::Known(tool)) => (tool.server.clone(), tool.name().to_owned(), Some(*tool)),
-            Ok(Target::Unseen { server, tool }) => match self.look_at(&server, &tool, cancel).await {
-                Ok(found) => (server, tool, Some(found)),
+        if administration::is_meant(name) {
+            return self.administrate(request_id, name, arguments).await;
+        }
+        let tool = match self.resolve(name) {
+            Ok(Target::Known(tool)) => *tool,
+            Ok(Target::Unseen { server, tool }) => match self.look_at(&server, &tool, caller).await {
+                Ok(found) => found,
                 Err(reason) => {
                     return self.refuse(request_id, Kind::Call, None, Some((server, tool)), reason).await;
                 }
             },
             Err(error) => return self.refuse(request_id, Kind::Call, None, None, error.to_string()).await,
         };
-        let routing = Routing { request_id, server, tool, confidence: None, timings: Timings::default() };
-        if let Some(tool) = known {
-            let problems = validate(tool.input_schema(), &arguments);
-            if !problems.is_empty() {
-                self.record_call(
-                    &routing,
-                    None,
-                    0,
-                    "needs_arguments",
-                    Some(format!("arguments do not fit: {}", arguments::fields(&problems))),
-                )
-                .await;
-                return Outcome::NeedsArguments { routing, tool, understood: arguments, problems };
-            }
+        let routing = Routing::of(request_id, &tool);
+        match self.check(&routing, &tool, arguments).await {
+            Ok(arguments) => self.send(routing, &tool, arguments, None, caller).await,
+            Err(outcome) => *outcome,
         }
-        self.send(routing, arguments, None, cancel).await
+    }
+
+    /// Goes on with a call whose child asked for input, with the host's answers to it.
+    pub async fn resume(&self, pending: Pending, input: InputResponses, caller: &Caller) -> Outcome {
+        let request_id = new_request_id();
+        let name = format!("{}:{}", pending.server, pending.tool);
+        let tool = match self.resolve(&name) {
+            Ok(Target::Known(tool)) => *tool,
+            Ok(Target::Unseen { .. }) => {
+                let reason = format!("{name} is not listed any more");
+                return self.refuse(request_id, Kind::Call, None, None, reason).await;
+            }
+            Err(error) => return self.refuse(request_id, Kind::Call, None, None, error.to_string()).await,
+        };
+        let routing = Routing::of(request_id, &tool);
+        let request = CallRequest {
+            tool: pending.tool,
+            arguments: Some(pending.arguments),
+            input: Some(input),
+            state: pending.state,
+            repeatable: tool.is_repeatable(),
+        };
+        self.send_request(routing, request, None, caller).await
+    }
+
+    async fn administrate(&self, request_id: String, name: &str, arguments: JsonObject) -> Outcome {
+        let Some(tool) = administration::find(name) else {
+            return self.refuse(request_id, Kind::Call, None, None, administration::unknown(name)).await;
+        };
+        let routing = Routing::of(request_id, &tool);
+        let arguments = match self.check(&routing, &tool, arguments).await {
+            Ok(arguments) => arguments,
+            Err(outcome) => return *outcome,
+        };
+        let result = administration::run(&tool, &arguments, &self.pool).await;
+        let status = if result.is_error == Some(true) { "tool_error" } else { "done" };
+        self.audit.record(call_entry(&routing, None, 1, status, None)).await;
+        Outcome::Done { routing, result: Box::new(result) }
+    }
+
+    /// The arguments, if they fit the tool's schema.
+    async fn check(
+        &self,
+        routing: &Routing,
+        tool: &Tool,
+        arguments: JsonObject,
+    ) -> Result<JsonObject, Box<Outcome>> {
+        let problems = validate(tool.input_schema(), &arguments);
+        if problems.is_empty() {
+            return Ok(arguments);
+        }
+        let error = format!("arguments do not fit: {}", arguments::fields(&problems));
+        self.audit.record(call_entry(routing, None, 0, "needs_arguments", Some(error))).await;
+        Err(Box::new(Outcome::NeedsArguments {
+            routing: routing.clone(),
+            tool: tool.clone(),
+            understood: arguments,
+            problems,
+        }))
     }
 
     /// Looks at the live list of a server for a tool that the catalog does not have.
-    async fn look_at(&self, server: &str, tool: &str, cancel: &CancellationToken) -> Result<Tool, String> {
+    async fn look_at(&self, server: &str, tool: &str, caller: &Caller) -> Result<Tool, String> {
         let connection = tokio::select! {
             connection = self.pool.acquire(server) => connection.map_err(|error| report::chain(&*error))?,
-            () = cancel.cancelled() => return Err("cancelled while the server was starting".to_owned()),
+            () = caller.cancel.cancelled() => return Err("cancelled while the server was starting".to_owned()),
         };
         let listing = connection.listing();
         let found = listing.tools.iter().find(|definition| definition.name == tool);
@@ -243,31 +325,55 @@ impl Executor {
     /// Sends a call that is decided and checked.
     async fn send(
         &self,
-        mut routing: Routing,
+        routing: Routing,
+        tool: &Tool,
         arguments: JsonObject,
         task: Option<String>,
-        cancel: &CancellationToken,
+        caller: &Caller,
     ) -> Outcome {
-        let started = Instant::now();
-        let connection = tokio::select! {
-            connection = self.pool.acquire(&routing.server) => connection.map_err(CallError::Connect),
-            () = cancel.cancelled() => {
-                Err(CallError::Cancelled { server: routing.server.clone(), tool: routing.tool.clone() })
-            }
+        let request = CallRequest {
+            tool: tool.name().to_owned(),
+            arguments: Some(arguments),
+            repeatable: tool.is_repeatable(),
+            ..CallRequest::default()
         };
-        routing.timings.start_ms = Some(ms(started.elapsed()));
-        let sent = Instant::now();
-        let attempts = u32::from(connection.is_ok());
-        let outcome = match connection {
-            Ok(connection) => connection.call(&routing.tool, Some(arguments), cancel).await,
-            Err(error) => Err(error),
-        };
-        routing.timings.call_ms = Some(ms(sent.elapsed()));
-        match outcome {
-            Ok(result) => {
+        self.send_request(routing, request, task, caller).await
+    }
+
+    async fn send_request(
+        &self,
+        mut routing: Routing,
+        request: CallRequest,
+        task: Option<String>,
+        caller: &Caller,
+    ) -> Outcome {
+        if let (true, Some(problem)) = (self.strict_audit, self.audit.problem()) {
+            let reason =
+                format!("no call is made while the audit trail cannot be written (audit.strict): {problem}");
+            let request_id = routing.request_id.clone();
+            return Outcome::Failed { request_id, routing: Some(routing), attempts: 0, reason };
+        }
+        // Before the call leaves: what happened is known even if nobody lives to tell its end.
+        self.audit.record(call_entry(&routing, task.clone(), 0, "started", None)).await;
+        let report = self.pool.call(&routing.server, &request, caller).await;
+        routing.timings.start_ms = Some(ms(report.waited));
+        routing.timings.call_ms = Some(ms(report.took));
+        let attempts = report.attempts;
+        match report.outcome {
+            Ok(Answer::Result(result)) => {
                 let status = if result.is_error == Some(true) { "tool_error" } else { "done" };
-                self.record_call(&routing, task, attempts, status, None).await;
-                Outcome::Done { routing, result: Box::new(result) }
+                self.audit.finish(call_entry(&routing, task, attempts, status, None)).await;
+                Outcome::Done { routing, result }
+            }
+            Ok(Answer::InputRequired(wanted)) => {
+                self.audit.finish(call_entry(&routing, task, attempts, "input_required", None)).await;
+                let pending = Pending {
+                    server: routing.server.clone(),
+                    tool: routing.tool.clone(),
+                    arguments: request.arguments.unwrap_or_default(),
+                    state: wanted.request_state.clone(),
+                };
+                Outcome::InputRequired { routing, wanted, pending }
             }
             Err(error) => {
                 let reason = report::chain(&error);
@@ -276,13 +382,10 @@ impl Executor {
                     CallError::Rejected { code, .. } => format!("the server rejected the call (code {code})"),
                     _ => reason.clone(),
                 };
-                self.record_call(&routing, task, attempts, "failed", Some(kept)).await;
-                Outcome::Failed {
-                    request_id: routing.request_id.clone(),
-                    routing: Some(routing),
-                    attempts,
-                    reason,
-                }
+                self.audit.finish(call_entry(&routing, task, attempts, "failed", Some(kept))).await;
+                let reason = if attempts > 1 { format!("{reason} (tried {attempts} times)") } else { reason };
+                let request_id = routing.request_id.clone();
+                Outcome::Failed { request_id, routing: Some(routing), attempts, reason }
             }
         }
     }
@@ -337,29 +440,27 @@ impl Executor {
             })
             .await;
     }
+}
 
-    async fn record_call(
-        &self,
-        routing: &Routing,
-        task: Option<String>,
-        attempts: u32,
-        outcome: &str,
-        error: Option<String>,
-    ) {
-        self.audit
-            .record(Entry {
-                request: routing.request_id.clone(),
-                kind: Kind::Call,
-                task,
-                candidates: Vec::new(),
-                choice: Some((routing.server.clone(), routing.tool.clone())),
-                confidence: routing.confidence,
-                attempts,
-                outcome: outcome.to_owned(),
-                error,
-                durations: json!({"start_ms": routing.timings.start_ms, "call_ms": routing.timings.call_ms}),
-            })
-            .await;
+/// The row of a call.
+fn call_entry(
+    routing: &Routing,
+    task: Option<String>,
+    attempts: u32,
+    outcome: &str,
+    error: Option<String>,
+) -> Entry {
+    Entry {
+        request: routing.request_id.clone(),
+        kind: Kind::Call,
+        task,
+        candidates: Vec::new(),
+        choice: Some((routing.server.clone(), routing.tool.clone())),
+        confidence: routing.confidence,
+        attempts,
+        outcome: outcome.to_owned(),
+        error,
+        durations: json!({"start_ms": routing.timings.start_ms, "call_ms": routing.timings.call_ms}),
     }
 }
 

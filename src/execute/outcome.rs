@@ -2,8 +2,8 @@
 
 use std::fmt::Write;
 
-use rmcp::model::{CallToolResult, JsonObject};
-use serde::Serialize;
+use rmcp::model::{CallToolResult, InputRequiredResult, JsonObject};
+use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 
 use super::arguments::{Problem, required, summary};
@@ -46,6 +46,12 @@ pub struct Routing {
 }
 
 impl Routing {
+    /// The routing of a call by name.
+    pub(super) fn of(request_id: String, tool: &Tool) -> Self {
+        let (server, tool) = (tool.server.clone(), tool.name().to_owned());
+        Self { request_id, server, tool, confidence: None, timings: Timings::default() }
+    }
+
     /// `server:tool`.
     pub fn id(&self) -> String {
         format!("{}:{}", self.server, self.tool)
@@ -108,6 +114,19 @@ impl From<&Candidate> for CandidateView {
     }
 }
 
+/// A call whose child waits for input. The host keeps it and gives it back with its answers.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Pending {
+    /// The server.
+    pub server: String,
+    /// The tool.
+    pub tool: String,
+    /// Its arguments.
+    pub arguments: JsonObject,
+    /// What the child itself wants to be reminded of.
+    pub state: Option<String>,
+}
+
 /// How it ended.
 #[derive(Debug, Clone)]
 pub enum Outcome {
@@ -117,6 +136,15 @@ pub enum Outcome {
         routing: Routing,
         /// What the child answered.
         result: Box<CallToolResult>,
+    },
+    /// The child needs input of the host first (2026-07-28 protocol).
+    InputRequired {
+        /// Which tool.
+        routing: Routing,
+        /// What the child asks for.
+        wanted: Box<InputRequiredResult>,
+        /// How the call goes on.
+        pending: Pending,
     },
     /// The tool is clear; arguments are missing or wrong.
     NeedsArguments {
@@ -187,6 +215,7 @@ impl Outcome {
     pub fn status(&self) -> &'static str {
         match self {
             Self::Done { .. } => "done",
+            Self::InputRequired { .. } => "input_required",
             Self::NeedsArguments { .. } => "needs_arguments",
             Self::Ambiguous { .. } => "ambiguous",
             Self::NoMatch { .. } => "no_match",
@@ -200,6 +229,7 @@ impl Outcome {
     pub fn routing(&self) -> Option<&Routing> {
         match self {
             Self::Done { routing, .. }
+            | Self::InputRequired { routing, .. }
             | Self::NeedsArguments { routing, .. }
             | Self::NeedsConfirmation { routing, .. }
             | Self::DryRun { routing, .. } => Some(routing),
@@ -219,6 +249,7 @@ impl Outcome {
         }
         let more = match self {
             Self::Done { result, .. } => json!({"result": result}),
+            Self::InputRequired { wanted, .. } => json!({"input_required": wanted}),
             Self::NeedsArguments { tool, understood, problems, .. } => json!({
                 "missing": problems,
                 "understood": understood,
@@ -250,6 +281,9 @@ impl Outcome {
     pub fn text(&self) -> String {
         match self {
             Self::Done { .. } => String::new(),
+            Self::InputRequired { routing, .. } => {
+                format!("{} needs input before it can go on.", routing.id())
+            }
             Self::NeedsArguments { routing, tool, understood, problems } => {
                 let request = call_request(tool, &with_blanks(tool, understood));
                 format!(

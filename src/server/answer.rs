@@ -1,7 +1,7 @@
 //! From outcomes to MCP results. A child's own result passes through untouched; everything else is
 //! a text that a model can act on, with the same facts as `structuredContent`.
 
-use rmcp::model::{CallToolResult, ContentBlock, MetaObject, ResultType};
+use rmcp::model::{CallToolResponse, CallToolResult, ContentBlock, MetaObject, ResultType};
 use serde_json::{Value, json};
 
 use super::tools::Detail;
@@ -16,8 +16,20 @@ use crate::{
 /// Key of the routing facts in `_meta`.
 pub(super) const META_KEY: &str = "orchestrator";
 
+/// The response for an outcome. A child that asks a host of the 2026-07-28 protocol for input gets it
+/// in a further call, which brings back what we say here of the one that waits.
+pub(super) fn response(outcome: Outcome) -> CallToolResponse {
+    match outcome {
+        Outcome::InputRequired { mut wanted, pending, .. } => {
+            wanted.request_state = serde_json::to_string(&pending).ok();
+            CallToolResponse::InputRequired(*wanted)
+        }
+        other => result(other).into(),
+    }
+}
+
 /// The result for an outcome. `failed` is an error; what only needs one more turn is not.
-pub(super) fn outcome(outcome: Outcome) -> CallToolResult {
+fn result(outcome: Outcome) -> CallToolResult {
     match outcome {
         Outcome::Done { routing, result } => with_routing(*result, &routing),
         other => {
@@ -43,18 +55,30 @@ pub(super) fn bad_input(tool: &str, problem: &str) -> CallToolResult {
 }
 
 /// Ranked tools.
-pub(super) fn ranked(route: &Route, detail: Detail) -> CallToolResult {
+pub(super) fn ranked(
+    route: &Route,
+    detail: Detail,
+    ejected: &dyn Fn(&str) -> Option<String>,
+) -> CallToolResult {
     let views: Vec<CandidateView> = route.candidates.iter().map(CandidateView::from).collect();
     let lines = views.iter().map(|view| {
-        line(&view.tool, Some(view.confidence), (detail == Detail::Full).then_some(&view.input_schema))
+        let schema = (detail == Detail::Full).then_some(&view.input_schema);
+        let unavailable = ejected(&view.tool.server).map(|reason| format!("\n  not available now: {reason}"));
+        line(&view.tool, Some(view.confidence), schema) + &unavailable.unwrap_or_default()
     });
     let text =
         if views.is_empty() { "No tool found.".to_owned() } else { lines.collect::<Vec<_>>().join("\n") };
     let results: Vec<Value> = views
         .iter()
-        .map(|view| match detail {
-            Detail::Full => json!(view),
-            Detail::Compact => compact(&view.tool, Some(view.confidence)),
+        .map(|view| {
+            let mut entry = match detail {
+                Detail::Full => json!(view),
+                Detail::Compact => compact(&view.tool, Some(view.confidence)),
+            };
+            if let Some(reason) = ejected(&view.tool.server) {
+                entry["unavailable"] = json!(reason);
+            }
+            entry
         })
         .collect();
     let degraded = route.degraded.as_ref().map(ToString::to_string);

@@ -3,8 +3,16 @@
 
 mod answer;
 mod digest;
+mod host;
 mod tools;
 
+use std::{
+    sync::{Arc, OnceLock},
+    time::Duration,
+};
+
+#[expect(deprecated, reason = "hosts of the older protocol set a level for log messages")]
+use rmcp::model::SetLevelRequestParams;
 use rmcp::{
     ErrorData, RoleServer, ServerHandler,
     model::{
@@ -14,15 +22,23 @@ use rmcp::{
     service::RequestContext,
 };
 use serde_json::Value;
+use tokio::time::timeout;
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
-use self::tools::{CallInput, ExecuteInput, ListInput, SearchInput};
+use self::{
+    host::{LogLevel, SessionHost},
+    tools::{CallInput, ExecuteInput, ListInput, SearchInput},
+};
 use crate::{
     audit::Audit,
-    child::Pool,
-    execute::{Executor, Task, parse_arguments},
+    child::{Caller, Connected, Host, Pool},
+    execute::{Executor, Outcome, Pending, Task, parse_arguments},
     index::Library,
     orchestrator::Orchestrator,
 };
+
+/// For answers of calls that are cancelled at the end.
+const LAST_ANSWERS: Duration = Duration::from_secs(1);
 
 /// Tools that `search_tools` shows when the host does not say how many.
 const DEFAULT_LIMIT: usize = 5;
@@ -34,7 +50,22 @@ pub struct Front {
     library: Library,
     pool: Pool,
     audit: Audit,
-    servers: std::sync::Arc<[String]>,
+    servers: Arc<[String]>,
+    session: Arc<Session>,
+}
+
+/// What belongs to one session with a host.
+#[derive(Default)]
+struct Session {
+    /// The host, from its first call on.
+    host: OnceLock<(Arc<SessionHost>, Connected)>,
+    level: Arc<LogLevel>,
+    /// Calls under way.
+    calls: TaskTracker,
+    /// No further call is begun.
+    closing: CancellationToken,
+    /// Those under way are given up.
+    giving_up: CancellationToken,
 }
 
 impl Front {
@@ -47,14 +78,60 @@ impl Front {
             pool: orchestrator.pool.clone(),
             audit: orchestrator.audit.clone(),
             servers: enabled.map(|(name, _)| name.clone()).collect(),
+            session: Arc::default(),
         }
     }
 
-    async fn execute(
+    /// Begins no further call, and gives those under way until `patience` is over to end; then they
+    /// are cancelled, and answered so.
+    pub async fn drain(&self, patience: Duration) {
+        let session = &self.session;
+        session.closing.cancel();
+        session.calls.close();
+        if timeout(patience, session.calls.wait()).await.is_err() {
+            self.give_up();
+            timeout(LAST_ANSWERS, session.calls.wait()).await.ok();
+        }
+    }
+
+    /// Cancels all calls under way.
+    pub fn give_up(&self) {
+        self.session.giving_up.cancel();
+    }
+
+    fn host(&self, context: &RequestContext<RoleServer>) -> Arc<SessionHost> {
+        let (host, _) = self.session.host.get_or_init(|| {
+            let host = Arc::new(SessionHost::of(context, Arc::clone(&self.session.level)));
+            let connected = self.pool.hosts().connect(Arc::<SessionHost>::clone(&host));
+            (host, connected)
+        });
+        Arc::clone(host)
+    }
+
+    /// Runs a call on behalf of the host. It is cancelled when the host says so or goes away, and when
+    /// the orchestrator ends.
+    async fn on_behalf<T>(
         &self,
-        input: ExecuteInput,
         context: &RequestContext<RoleServer>,
-    ) -> Result<CallToolResult, String> {
+        work: impl AsyncFnOnce(Caller) -> T,
+    ) -> T {
+        let cancel = self.session.giving_up.child_token();
+        let host: Arc<dyn Host> = self.host(context);
+        let progress = context.meta.get_progress_token();
+        let caller = Caller { cancel: cancel.clone(), host: Some(host), progress };
+        let _under_way = self.session.calls.token();
+        let working = work(caller);
+        tokio::pin!(working);
+        tokio::select! {
+            outcome = &mut working => outcome,
+            () = context.ct.cancelled() => {
+                cancel.cancel();
+                working.await
+            }
+        }
+    }
+
+    async fn execute(&self, input: ExecuteInput, caller: &Caller) -> Result<Outcome, String> {
         if input.task.trim().is_empty() {
             return Err("\"task\" is empty; say in a sentence what is wanted".to_owned());
         }
@@ -69,16 +146,12 @@ impl Front {
             dry_run: input.dry_run.unwrap_or_default(),
         };
         self.executor.meet_new_servers().await;
-        Ok(answer::outcome(self.executor.execute(&task, &context.ct).await))
+        Ok(self.executor.execute(&task, caller).await)
     }
 
-    async fn call(
-        &self,
-        input: CallInput,
-        context: &RequestContext<RoleServer>,
-    ) -> Result<CallToolResult, String> {
+    async fn call(&self, input: CallInput, caller: &Caller) -> Result<Outcome, String> {
         let arguments = parse_arguments(input.arguments.unwrap_or_default())?;
-        Ok(answer::outcome(self.executor.call(&input.tool, arguments, &context.ct).await))
+        Ok(self.executor.call(&input.tool, arguments, caller).await)
     }
 
     async fn search(&self, input: SearchInput) -> Result<CallToolResult, String> {
@@ -104,7 +177,7 @@ impl Front {
             .search(&query, input.server, limit)
             .await
             .map_err(|error| crate::report::chain(&error))?;
-        Ok(answer::ranked(&route, detail))
+        Ok(answer::ranked(&route, detail, &|server| self.executor.ejected(server)))
     }
 
     fn list(&self, input: &ListInput) -> CallToolResult {
@@ -123,10 +196,11 @@ fn read<T: serde::de::DeserializeOwned>(arguments: Option<JsonObject>) -> Result
 }
 
 impl ServerHandler for Front {
+    #[expect(deprecated, reason = "hosts of the older protocol get the log messages of children")]
     fn get_info(&self) -> ServerConfig {
         let own =
             Implementation::new("orchestrator", env!("CARGO_PKG_VERSION")).with_title("MCP orchestrator");
-        ServerConfig::new(ServerCapabilities::builder().enable_tools().build())
+        ServerConfig::new(ServerCapabilities::builder().enable_tools().enable_logging().build())
             .with_server_info(own)
             .with_instructions(digest::instructions(&self.servers, &self.library.snapshot()))
     }
@@ -139,6 +213,17 @@ impl ServerHandler for Front {
         Ok(ListToolsResult::with_all_items(tools::definitions(&self.servers)))
     }
 
+    #[expect(deprecated, reason = "hosts of the older protocol use it")]
+    async fn set_level(
+        &self,
+        request: SetLevelRequestParams,
+        _context: RequestContext<RoleServer>,
+    ) -> Result<(), ErrorData> {
+        let level = serde_json::to_value(request.level).unwrap_or_default();
+        self.session.level.set(level.as_str().unwrap_or_default());
+        Ok(())
+    }
+
     fn get_tool(&self, name: &str) -> Option<Tool> {
         tools::definitions(&self.servers).into_iter().find(|tool| tool.name == name)
     }
@@ -149,13 +234,41 @@ impl ServerHandler for Front {
         context: RequestContext<RoleServer>,
     ) -> Result<CallToolResponse, ErrorData> {
         let arguments = request.arguments;
-        let answer = match request.name.as_ref() {
+        let name = request.name.as_ref();
+        if self.session.closing.is_cancelled() {
+            return Ok(answer::bad_input(name, "the orchestrator is shutting down").into());
+        }
+        if let (tools::EXECUTE | tools::CALL_TOOL, Some(state)) = (name, &request.request_state) {
+            let pending: Pending = serde_json::from_str(state).map_err(|error| {
+                ErrorData::invalid_params(format!("this requestState is not ours: {error}"), None)
+            })?;
+            let input = request.input_responses.unwrap_or_default();
+            let outcome = self
+                .on_behalf(&context, async |caller| self.executor.resume(pending, input, &caller).await)
+                .await;
+            return Ok(answer::response(outcome));
+        }
+        let answer = match name {
             tools::EXECUTE => match read(arguments) {
-                Ok(input) => self.execute(input, &context).await,
+                Ok(input) => {
+                    let outcome =
+                        self.on_behalf(&context, async |caller| self.execute(input, &caller).await).await;
+                    match outcome {
+                        Ok(outcome) => return Ok(answer::response(outcome)),
+                        Err(error) => Err(error),
+                    }
+                }
                 Err(error) => Err(error),
             },
             tools::CALL_TOOL => match read(arguments) {
-                Ok(input) => self.call(input, &context).await,
+                Ok(input) => {
+                    let outcome =
+                        self.on_behalf(&context, async |caller| self.call(input, &caller).await).await;
+                    match outcome {
+                        Ok(outcome) => return Ok(answer::response(outcome)),
+                        Err(error) => Err(error),
+                    }
+                }
                 Err(error) => Err(error),
             },
             tools::SEARCH_TOOLS => match read(arguments) {
@@ -172,7 +285,7 @@ impl ServerHandler for Front {
                 return Err(ErrorData::invalid_params(message, None));
             }
         };
-        let result = answer.unwrap_or_else(|problem| answer::bad_input(request.name.as_ref(), &problem));
+        let result = answer.unwrap_or_else(|problem| answer::bad_input(name, &problem));
         Ok(CallToolResponse::from(result))
     }
 }

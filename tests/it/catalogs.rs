@@ -6,7 +6,7 @@ use std::{collections::BTreeMap, time::Instant};
 use orchestrator::{
     catalog::Store,
     child::{Listing, ServerInfo},
-    config::{ServerConfig, StdioConfig, Transport},
+    config::{ChildSettings, ServerConfig, StdioConfig, Transport},
     embed::{Embedder, ModelSource},
     index::Library,
     router::{Mode, Router, Scope},
@@ -47,7 +47,12 @@ async fn all_recorded_catalogs_load_and_index_together() {
         .iter()
         .map(|(server, file)| {
             let recorded: Recorded = serde_json::from_slice(&std::fs::read(file).unwrap()).unwrap();
-            Listing { server: server.clone(), info: ServerInfo::default(), tools: recorded.tools }
+            Listing {
+                server: server.clone(),
+                info: ServerInfo::default(),
+                tools: recorded.tools,
+                warnings: Vec::new(),
+            }
         })
         .collect();
     let count: usize = listings.iter().map(|listing| listing.tools.len()).sum();
@@ -85,7 +90,7 @@ async fn all_recorded_catalogs_load_and_index_together() {
 
 fn config(server: &str) -> ServerConfig {
     let stdio = StdioConfig { command: server.to_owned(), args: Vec::new(), env: BTreeMap::new(), cwd: None };
-    ServerConfig { transport: Transport::Stdio(stdio), disabled: false }
+    ServerConfig { transport: Transport::Stdio(stdio), disabled: false, settings: ChildSettings::default() }
 }
 
 /// The same through real processes: seventy-one children, each with a recorded list.

@@ -12,6 +12,7 @@ fn listing(server: &str, tools: &[(&'static str, &'static str)]) -> Listing {
         server: server.to_owned(),
         info: ServerInfo::default(),
         tools: tools.iter().map(definition).collect(),
+        warnings: Vec::new(),
     }
 }
 
