@@ -6,9 +6,9 @@ use std::{collections::BTreeMap, io, time::Duration};
 use rmcp::{
     ServiceError,
     model::{
-        CallToolRequest, CallToolRequestParams, CallToolResult, CancelledNotificationParam, ClientRequest,
-        ContentBlock, InputRequest, InputRequiredResult, InputResponses, JsonObject, ProgressNotification,
-        RequestId, ServerNotification, ServerRequest, ServerResult,
+        CallToolRequest, CallToolRequestParams, CallToolResult, ClientRequest, ContentBlock, InputRequest,
+        InputRequiredResult, InputResponses, JsonObject, ProgressNotification, ServerNotification,
+        ServerRequest, ServerResult,
     },
     service::PeerRequestOptions,
 };
@@ -22,8 +22,6 @@ use super::{
     transport::{ProgressWatch, UNREADABLE},
 };
 
-/// For telling a child that a call is cancelled.
-const NOTICE_LIMIT: Duration = Duration::from_secs(1);
 /// Progress goes up to the host at most so often; the newest wins.
 const PROGRESS_PAUSE: Duration = Duration::from_millis(10);
 /// For an ended child's exit code to be there, once its pipes are closed.
@@ -154,13 +152,13 @@ impl Connection {
                         silent_until = Instant::now() + self.timeouts().call;
                         continue;
                     }
-                    self.tell_cancelled(id, "no answer in time").await;
+                    self.tell_cancelled(id, "no answer in time");
                     self.note_timeout();
                     let limit = if until <= silent_until { self.timeouts().call_total } else { self.timeouts().call };
                     return Err(self.timed_out(tool, limit));
                 }
                 () = caller.cancel.cancelled() => {
-                    self.tell_cancelled(id, "the caller cancelled").await;
+                    self.tell_cancelled(id, "the caller cancelled");
                     return Err(CallError::Cancelled { server: self.server().to_owned(), tool: tool.to_owned() });
                 }
             }
@@ -234,15 +232,6 @@ impl Connection {
         Ok(((!responses.is_empty()).then_some(responses), wanted.request_state))
     }
 
-    /// Tells the child that nobody waits for an answer any more. A child that does not even take
-    /// this in is of no use to anybody: its session ends, and the next call starts a new one.
-    async fn tell_cancelled(&self, request: RequestId, reason: &str) {
-        let notice = CancelledNotificationParam::new(Some(request), Some(reason.to_owned()));
-        if timeout(NOTICE_LIMIT, self.peer().notify_cancelled(notice)).await.is_err() {
-            self.give_up("it reads nothing any more");
-        }
-    }
-
     /// The child went away. Its exit code is worth a short wait.
     async fn closed(&self, tool: &str, sent: bool) -> CallError {
         timeout(EXIT_CODE_WAIT, self.ended()).await.ok();
@@ -296,7 +285,7 @@ fn read_answer(raw: Value) -> Result<Answer, String> {
     }
     let blocks = match fields.remove("content") {
         None | Some(Value::Null) => Vec::new(),
-        Some(Value::Array(blocks)) => blocks.iter().map(read_block).collect(),
+        Some(Value::Array(blocks)) => blocks.iter().map(read_block).collect::<Result<_, _>>()?,
         Some(_) => return Err("its content is no list".to_owned()),
     };
     fields.insert("content".to_owned(), Value::Array(Vec::new()));
@@ -306,8 +295,12 @@ fn read_answer(raw: Value) -> Result<Answer, String> {
     Ok(Answer::Result(Box::new(result)))
 }
 
-fn read_block(raw: &Value) -> ContentBlock {
-    ContentBlock::deserialize(raw).unwrap_or_else(|_| ContentBlock::text(raw.to_string()))
+fn read_block(raw: &Value) -> Result<ContentBlock, String> {
+    const KNOWN: [&str; 5] = ["text", "image", "audio", "resource", "resource_link"];
+    ContentBlock::deserialize(raw).or_else(|error| match raw.get("type").and_then(Value::as_str) {
+        Some(kind) if !KNOWN.contains(&kind) => Ok(ContentBlock::text(raw.to_string())),
+        _ => Err(format!("its content cannot be read: {error}")),
+    })
 }
 
 #[cfg(test)]
@@ -336,6 +329,8 @@ mod tests {
             json!([]),
             json!({"foo": 1}),
             json!({"content": "text"}),
+            json!({"content": [{"type": "text"}]}),
+            json!({"content": [7]}),
             json!({"resultType": "task"}),
         ] {
             assert!(read(raw.clone()).is_err(), "{raw}");

@@ -15,8 +15,8 @@ use arc_swap::ArcSwap;
 use rmcp::{
     Peer, RoleClient,
     model::{
-        ClientRequest, DiscoverRequest, DiscoverRequestParams, PingRequest, ServerPeerInfo,
-        SubscriptionFilter,
+        CancelledNotificationParam, ClientRequest, DiscoverRequest, DiscoverRequestParams, PingRequest,
+        RequestId, ServerPeerInfo, SubscriptionFilter,
     },
     service::{RunningService, serve_directly},
 };
@@ -42,6 +42,8 @@ use crate::config::{ChildSettings, Limits, StdioConfig, Timeouts};
 const CHANGE_PAUSE: Duration = Duration::from_millis(200);
 /// For an ended child's exit code to be there, once its pipes are closed.
 const EXIT_CODE_WAIT: Duration = Duration::from_millis(500);
+/// For telling a child that a call is cancelled.
+const NOTICE_LIMIT: Duration = Duration::from_secs(1);
 /// Calls that time out in a row, with no answer in between, after which a child is taken for dead.
 const TIMEOUTS_IN_A_ROW: u32 = 3;
 /// More uses than there ever are: no further one begins.
@@ -93,7 +95,7 @@ pub struct Connection {
     stop: CancellationToken,
     ended: CancellationToken,
     /// Why it is ending or has ended; none while it runs, or when it was asked to end.
-    end: OnceLock<String>,
+    end: Arc<OnceLock<String>>,
 }
 
 impl Connection {
@@ -143,7 +145,7 @@ impl Connection {
             let shaking = shake_hands(&mut transport, &wire, &client, lifecycle, timeouts.discover);
             let info = match timeout(limit, shaking).await {
                 Ok(shaken) => shaken.map_err(Failure::Handshake)?,
-                Err(_) => return Err(Failure::Timeout("the handshake", limit)),
+                Err(_) => return Err(Failure::Timeout("initialize", limit)),
             };
             let running = serve_directly(client, transport, Some(info));
             let listing = list(server, running.peer(), &settings).await?;
@@ -170,7 +172,7 @@ impl Connection {
                     doubt: Notify::new(),
                     stop: CancellationToken::new(),
                     ended: CancellationToken::new(),
-                    end: OnceLock::new(),
+                    end: Arc::default(),
                 });
                 tokio::spawn(relay_logs(server.to_owned(), opening.hosts.clone(), logs));
                 tasks.spawn(Arc::clone(&connection).own(running, process, opening.listings.clone()));
@@ -307,10 +309,17 @@ impl Connection {
         self.timeouts_in_a_row.store(0, Ordering::Release);
     }
 
-    /// Ends the connection as if the child had crashed.
-    pub(super) fn give_up(&self, reason: &str) {
-        self.end.get_or_init(|| reason.to_owned());
-        self.stop.cancel();
+    /// Tells the child that nobody waits for an answer any more, without waiting for it to be told. A
+    /// child that does not even take this in is of no use to anybody: it is ended like one that crashed.
+    pub(super) fn tell_cancelled(&self, request: RequestId, reason: &str) {
+        let (peer, stop, end) = (self.peer.clone(), self.stop.clone(), Arc::clone(&self.end));
+        let notice = CancelledNotificationParam::new(Some(request), Some(reason.to_owned()));
+        tokio::spawn(async move {
+            if timeout(NOTICE_LIMIT, peer.notify_cancelled(notice)).await.is_err() {
+                end.get_or_init(|| "it reads nothing any more".to_owned());
+                stop.cancel();
+            }
+        });
     }
 
     /// The server's name in the configuration.
@@ -464,7 +473,7 @@ impl Failure {
                 ConnectError::Exited { server, when: closed.unwrap_or_default(), status, stderr }
             }
             Self::Handshake(HandshakeError::Refused(message)) => {
-                ConnectError::Refused { server, what: "the handshake", message, stderr }
+                ConnectError::Refused { server, what: "initialize", message, stderr }
             }
             Self::List(ListError::Refused(message)) => {
                 ConnectError::Refused { server, what: "tools/list", message, stderr }

@@ -18,7 +18,10 @@ use rmcp::{
 use serde_json::{Value, json};
 use tokio::time::{Instant, sleep_until};
 
-use super::{relay::ChildClient, transport::Wire};
+use super::{
+    relay::ChildClient,
+    transport::{UNREADABLE, Wire},
+};
 
 /// Ids that rmcp, which counts from 0, does not come to. They fit 32 bits: some children need that.
 const DISCOVER: RequestId = RequestId::Number(2_000_000_000);
@@ -59,7 +62,8 @@ pub(super) async fn shake_hands<T: Transport<RoleClient>>(
     known: Option<Lifecycle>,
     patience: Duration,
 ) -> Result<ServerPeerInfo, HandshakeError> {
-    let mut talk = Talk { transport, client, discover: Sent::No, initialize: Sent::No };
+    let mut talk =
+        Talk { transport, client, discover: Sent::No, initialize: Sent::No, refusal: String::new() };
     if known == Some(Lifecycle::Initialize) {
         talk.send_initialize().await?;
     } else {
@@ -72,11 +76,11 @@ pub(super) async fn shake_hands<T: Transport<RoleClient>>(
 }
 
 /// Where one of the two requests stands.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Sent {
     No,
     Waiting,
-    Refused(String),
+    Refused,
 }
 
 struct Talk<'a, T> {
@@ -84,6 +88,8 @@ struct Talk<'a, T> {
     client: &'a ChildClient,
     discover: Sent,
     initialize: Sent,
+    /// Why `initialize` was refused.
+    refusal: String,
 }
 
 impl<T: Transport<RoleClient>> Talk<'_, T> {
@@ -106,9 +112,9 @@ impl<T: Transport<RoleClient>> Talk<'_, T> {
             if let Some(info) = self.take(message).await? {
                 return Ok(info);
             }
-            if let (Sent::Refused(modern), Sent::Refused(legacy)) = (&self.discover, &self.initialize) {
-                let reason = if modern == legacy { legacy.clone() } else { format!("{legacy} ({modern})") };
-                return Err(HandshakeError::Refused(reason));
+            // That it has no `server/discover` is nothing to tell of an older child.
+            if let (Sent::Refused, Sent::Refused) = (&self.discover, &self.initialize) {
+                return Err(HandshakeError::Refused(std::mem::take(&mut self.refusal)));
             }
         }
     }
@@ -122,7 +128,7 @@ impl<T: Transport<RoleClient>> Talk<'_, T> {
             JsonRpcMessage::Response(response) if response.id == DISCOVER => {
                 match discovered(response.result) {
                     Ok(info) => return Ok(Some(info)),
-                    Err(reason) => self.discover_refused(reason).await?,
+                    Err(reason) => self.discover_refused(&reason).await?,
                 }
             }
             JsonRpcMessage::Response(response) if response.id == INITIALIZE => {
@@ -137,7 +143,7 @@ impl<T: Transport<RoleClient>> Talk<'_, T> {
                 }
             }
             JsonRpcMessage::Error(error) if error.id == Some(DISCOVER) => {
-                self.discover_refused(reason_of(&error.error)).await?;
+                self.discover_refused(&reason_of(&error.error)).await?;
             }
             JsonRpcMessage::Error(error) if error.id == Some(INITIALIZE) => {
                 self.initialize_refused(reason_of(&error.error)).await?;
@@ -159,13 +165,15 @@ impl<T: Transport<RoleClient>> Talk<'_, T> {
         Ok(None)
     }
 
-    async fn discover_refused(&mut self, reason: String) -> Result<(), HandshakeError> {
-        self.discover = Sent::Refused(reason);
+    async fn discover_refused(&mut self, reason: &str) -> Result<(), HandshakeError> {
+        tracing::debug!(server = self.client.server, "server/discover: {reason}");
+        self.discover = Sent::Refused;
         if self.initialize == Sent::No { self.send_initialize().await } else { Ok(()) }
     }
 
     async fn initialize_refused(&mut self, reason: String) -> Result<(), HandshakeError> {
-        self.initialize = Sent::Refused(reason);
+        self.initialize = Sent::Refused;
+        self.refusal = reason;
         if self.discover == Sent::No { self.send_discover().await } else { Ok(()) }
     }
 
@@ -220,13 +228,13 @@ fn initialized(result: ServerResult) -> Result<ServerPeerInfo, String> {
 
 /// Reads a result, with defaults for what some servers leave out.
 fn read<R: serde::de::DeserializeOwned>(result: ServerResult, defaults: &Value) -> Result<R, String> {
-    let ServerResult::CustomResult(raw) = result else { return Err("the answer is no result".to_owned()) };
-    let Value::Object(mut fields) = raw.0 else { return Err("the answer is no object".to_owned()) };
+    let unreadable = |reason: &str| format!("its answer cannot be read: {reason}");
+    let ServerResult::CustomResult(raw) = result else { return Err(unreadable("it is no result")) };
+    let Value::Object(mut fields) = raw.0 else { return Err(unreadable("it is no object")) };
     for (key, value) in defaults.as_object().into_iter().flatten() {
         fields.entry(key.clone()).or_insert_with(|| value.clone());
     }
-    serde_json::from_value(Value::Object(fields))
-        .map_err(|error| format!("its answer cannot be read: {error}"))
+    serde_json::from_value(Value::Object(fields)).map_err(|error| unreadable(&error.to_string()))
 }
 
 fn versions_differ(server: &[ProtocolVersion]) -> String {
@@ -247,6 +255,7 @@ fn reason_of(error: &ErrorData) -> String {
         supported.and_then(|versions| serde_json::from_value(versions.clone()).ok());
     match supported {
         Some(versions) if error.code == ErrorCode::UNSUPPORTED_PROTOCOL_VERSION => versions_differ(&versions),
+        _ if error.code == UNREADABLE => format!("its answer cannot be read: {}", error.message),
         _ => error.message.to_string(),
     }
 }

@@ -34,13 +34,17 @@ pub(super) enum ListError {
     Refused(String),
 }
 
+impl ListError {
+    fn unreadable(reason: &str) -> Self {
+        Self::Refused(format!("its answer cannot be read: {reason}"))
+    }
+}
+
 impl From<ServiceError> for ListError {
     fn from(error: ServiceError) -> Self {
         match error {
             ServiceError::TransportClosed | ServiceError::TransportSend(_) => Self::Closed,
-            ServiceError::McpError(error) if error.code == UNREADABLE => {
-                Self::Refused(format!("its answer cannot be read: {}", error.message))
-            }
+            ServiceError::McpError(error) if error.code == UNREADABLE => Self::unreadable(&error.message),
             ServiceError::McpError(error) => Self::Refused(error.message.into_owned()),
             other => Self::Refused(other.to_string()),
         }
@@ -68,7 +72,7 @@ pub(super) async fn list_tools(
     for _ in 0..limits.pages.max(1) {
         let page = request_page(peer, cursor.take()).await?;
         let Some(listed) = page.get("tools").and_then(Value::as_array) else {
-            return Err(ListError::Refused("its answer to tools/list has no array \"tools\"".to_owned()));
+            return Err(ListError::unreadable("it has no array \"tools\""));
         };
         if !listed.iter().all(|tool| collected.take(tool)) {
             return Ok(collected.finish());
@@ -99,7 +103,7 @@ async fn request_page(
     }
     match peer.send_request(ClientRequest::ListToolsRequest(request)).await? {
         ServerResult::CustomResult(CustomResult(Value::Object(page))) => Ok(page),
-        _ => Err(ListError::Refused("its answer to tools/list is no object".to_owned())),
+        _ => Err(ListError::unreadable("it is no object")),
     }
 }
 

@@ -122,7 +122,7 @@ fn sick_children_harm_nobody_else() {
     );
     let mut session = sandbox.serve();
     let sick = [
-        ("silent", "did not answer the handshake within 1 s"),
+        ("silent", "did not answer initialize within 1 s"),
         ("listless", "did not answer tools/list within 1 s"),
         ("gone", "cannot find the database"),
         ("missing", "\"no-such-program-at-all\" was not found"),
