@@ -27,6 +27,7 @@ mod disk;
 pub mod embed;
 pub mod execute;
 pub mod index;
+mod lines;
 pub mod orchestrator;
 pub mod report;
 pub mod router;

@@ -9,7 +9,6 @@ mod gate;
 #[cfg(target_os = "linux")]
 pub mod guard;
 mod handshake;
-mod lines;
 mod listing;
 mod pool;
 mod process;

@@ -28,8 +28,8 @@ use tokio::{
 };
 use tokio_util::sync::CancellationToken;
 
-use super::lines::{IdFinder, Line, Lines};
 use crate::config::Limits;
+use crate::lines::{IdFinder, Line, Lines};
 
 /// Error code of answers that we could not read. No child can send it: see [`error_data`].
 pub(super) const UNREADABLE: ErrorCode = ErrorCode(i32::MIN);

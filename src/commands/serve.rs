@@ -3,12 +3,15 @@
 
 use std::time::Duration;
 
-use rmcp::{ServiceExt, transport::stdio};
+use rmcp::ServiceExt;
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
 use super::Context;
-use crate::{cli::Exit, server::Front};
+use crate::{
+    cli::Exit,
+    server::{Front, HostTransport},
+};
 
 /// For answers that are still to be written when the session is closed.
 const LAST_WORDS: Duration = Duration::from_secs(3);
@@ -19,7 +22,7 @@ pub async fn run(context: Context) -> anyhow::Result<Exit> {
     let orchestrator = context.start()?;
     let front = Front::new(&orchestrator);
     let close = CancellationToken::new();
-    let serving = front.clone().serve_with_ct(stdio(), close.clone());
+    let serving = front.clone().serve_with_ct(HostTransport::stdio(), close.clone());
     let session = async {
         // An end before `initialize` is a host that changed its mind, not a failure.
         match Box::pin(serving).await {

@@ -5,6 +5,7 @@ mod answer;
 mod digest;
 mod host;
 mod tools;
+mod transport;
 
 use std::{
     sync::{Arc, OnceLock},
@@ -25,6 +26,7 @@ use serde_json::Value;
 use tokio::time::timeout;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
+pub use self::transport::HostTransport;
 use self::{
     host::{LogLevel, SessionHost},
     tools::{CallInput, ExecuteInput, ListInput, SearchInput},

@@ -1,6 +1,6 @@
-//! Lines of bounded length from a child. A line that is too long is never held as a whole: it is
-//! dropped as it comes, and only the JSON-RPC id in it is picked out, so that the call it answers can
-//! be told at once.
+//! Lines of bounded length, as both sides of the protocol send them. A line that is too long is never
+//! held as a whole: it is dropped as it comes, and only the JSON-RPC id in it is picked out, so that
+//! whoever waits on that id can be told at once.
 
 use tokio::io::{AsyncBufReadExt, AsyncRead, BufReader};
 
@@ -9,7 +9,7 @@ const KEPT_BYTES: usize = 256 * 1024;
 
 /// What was read.
 #[derive(Debug, PartialEq)]
-pub(super) enum Line {
+pub(crate) enum Line {
     /// A whole line, without its end.
     Complete(Vec<u8>),
     /// A line over the limit ended; its id, where it has one.
@@ -19,7 +19,7 @@ pub(super) enum Line {
 }
 
 /// Reads lines. [`Self::next`] may be dropped at any await and called again.
-pub(super) struct Lines<R> {
+pub(crate) struct Lines<R> {
     source: BufReader<R>,
     limit: usize,
     buffer: Vec<u8>,
@@ -29,12 +29,12 @@ pub(super) struct Lines<R> {
 
 impl<R: AsyncRead + Unpin> Lines<R> {
     /// Lines of `source` with at most `limit` bytes each.
-    pub(super) fn new(source: R, limit: usize) -> Self {
+    pub(crate) fn new(source: R, limit: usize) -> Self {
         Self { source: BufReader::with_capacity(64 * 1024, source), limit, buffer: Vec::new(), passing: None }
     }
 
     /// The next line.
-    pub(super) async fn next(&mut self) -> Line {
+    pub(crate) async fn next(&mut self) -> Line {
         loop {
             let Ok(available) = self.source.fill_buf().await else { return Line::End };
             if available.is_empty() {
@@ -74,7 +74,7 @@ impl<R: AsyncRead + Unpin> Lines<R> {
 /// Finds the value of `id` at the top of a JSON object, byte by byte, in constant memory. What is no
 /// JSON has no id, or one that nobody waits for.
 #[derive(Debug, Default)]
-pub(super) struct IdFinder {
+pub(crate) struct IdFinder {
     depth: usize,
     text: Text,
     /// Whether a string at the top would be a key.
@@ -100,7 +100,7 @@ const TOKEN_BYTES: usize = 80;
 
 impl IdFinder {
     /// The id of a whole line.
-    pub(super) fn find(line: &[u8]) -> Option<serde_json::Value> {
+    pub(crate) fn find(line: &[u8]) -> Option<serde_json::Value> {
         let mut finder = Self::default();
         finder.push(line);
         finder.id()
