@@ -126,7 +126,7 @@ impl Connection {
         let mut progress = self.wire().watch_progress(handle.progress_token.clone());
         let response = handle.await_response();
         tokio::pin!(response);
-        let mut shown_at = Instant::now() - PROGRESS_PAUSE;
+        let mut show_at = Instant::now();
         let mut unshown = false;
         let mut silent_until = Instant::now() + self.timeouts().call;
         loop {
@@ -139,11 +139,11 @@ impl Connection {
                 }
                 Ok(()) = progress.latest.changed() => {
                     silent_until = Instant::now() + self.timeouts().call;
-                    unshown = caller.progress.is_some();
+                    unshown = progress.is_news();
                 }
-                () = sleep_until(shown_at + PROGRESS_PAUSE), if unshown => {
+                () = sleep_until(show_at), if unshown => {
                     show_progress(&mut progress, caller).await;
-                    shown_at = Instant::now();
+                    show_at = Instant::now() + PROGRESS_PAUSE;
                     unshown = false;
                 }
                 () = sleep_until(silent_until.min(until)) => {
@@ -259,8 +259,9 @@ impl Connection {
 
 /// Hands the newest progress on under the host's own token.
 async fn show_progress(progress: &mut ProgressWatch, caller: &Caller) {
-    let latest = progress.latest.borrow_and_update().clone();
-    if let (Some(mut latest), Some(token), Some(host)) = (latest, &caller.progress, &caller.host) {
+    if let (Some(mut latest), Some(token), Some(host)) =
+        (progress.take_news(), &caller.progress, &caller.host)
+    {
         latest.progress_token = token.clone();
         let notification = ProgressNotification::new(latest);
         tell(&**host, ServerNotification::ProgressNotification(notification)).await;

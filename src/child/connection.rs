@@ -6,7 +6,7 @@ use std::{
     process::ExitStatus,
     sync::{
         Arc, Mutex, OnceLock, PoisonError,
-        atomic::{AtomicU32, AtomicUsize, Ordering},
+        atomic::{AtomicBool, AtomicU32, AtomicUsize, Ordering},
     },
     time::Duration,
 };
@@ -70,8 +70,6 @@ pub(super) struct Opening<'a> {
     pub(super) settings: ChildSettings,
     /// The orchestrator's executable, to run as guard of the child on Linux.
     pub(super) guard: Option<&'a std::path::Path>,
-    /// How this child's sessions began before.
-    pub(super) lifecycle: Option<Lifecycle>,
     pub(super) hosts: Hosts,
     pub(super) listings: mpsc::Sender<Listing>,
 }
@@ -90,8 +88,11 @@ pub struct Connection {
     uses: AtomicUsize,
     last_used: Mutex<Instant>,
     timeouts_in_a_row: AtomicU32,
+    was_useful: AtomicBool,
     /// Told when a call timed out: is anybody there?
     doubt: Notify,
+    /// Cancellations that are on their way to the child.
+    notices: TaskTracker,
     stop: CancellationToken,
     ended: CancellationToken,
     /// Why it is ending or has ended; none while it runs, or when it was asked to end.
@@ -101,21 +102,26 @@ pub struct Connection {
 impl Connection {
     /// Starts the program, shakes hands and lists its tools. When `cancel` fires or anything
     /// fails, the process is gone before this returns. `tasks` gets the task that owns the session.
+    /// `lifecycle` is how this child's sessions began before, and then how this one did.
     pub(super) async fn open(
         config: &StdioConfig,
         opening: Opening<'_>,
+        lifecycle: &mut Option<Lifecycle>,
         cancel: &CancellationToken,
         tasks: &TaskTracker,
     ) -> Result<Arc<Self>, ConnectError> {
-        match Self::open_once(config, &opening, opening.lifecycle, cancel, tasks).await {
-            // It could not bear `server/discover`. Now it is known to be of the older kind.
+        let opened = match Self::open_once(config, &opening, *lifecycle, cancel, tasks).await {
+            // Perhaps it cannot bear `server/discover`. It is not asked again, unless it refuses
+            // `initialize`.
             Err(Failed { probed: true, .. }) => {
-                let lifecycle = Some(Lifecycle::Initialize);
-                Self::open_once(config, &opening, lifecycle, cancel, tasks).await
+                *lifecycle = Some(Lifecycle::Initialize);
+                Self::open_once(config, &opening, *lifecycle, cancel, tasks).await
             }
             outcome => outcome,
-        }
-        .map_err(|failed| failed.error)
+        };
+        let connection = opened.map_err(|failed| failed.error)?;
+        *lifecycle = Lifecycle::of_protocol(&connection.listing().info.protocol);
+        Ok(connection)
     }
 
     async fn open_once(
@@ -169,7 +175,9 @@ impl Connection {
                     uses: AtomicUsize::new(0),
                     last_used: Mutex::new(Instant::now()),
                     timeouts_in_a_row: AtomicU32::new(0),
+                    was_useful: AtomicBool::new(false),
                     doubt: Notify::new(),
+                    notices: TaskTracker::new(),
                     stop: CancellationToken::new(),
                     ended: CancellationToken::new(),
                     end: Arc::default(),
@@ -200,6 +208,8 @@ impl Connection {
             () = self.watch_health() => false,
         };
         if !closed {
+            self.notices.close();
+            timeout(NOTICE_LIMIT, self.notices.wait()).await.ok();
             session.cancel();
             // Closes the child's stdin. Bounded: a child that reads nothing may block it.
             timeout(shutdown, &mut waiting).await.ok();
@@ -307,6 +317,12 @@ impl Connection {
     /// A call was answered.
     pub(super) fn note_answer(&self) {
         self.timeouts_in_a_row.store(0, Ordering::Release);
+        self.was_useful.store(true, Ordering::Release);
+    }
+
+    /// Whether any call was ever answered.
+    pub(super) fn was_useful(&self) -> bool {
+        self.was_useful.load(Ordering::Acquire)
     }
 
     /// Tells the child that nobody waits for an answer any more, without waiting for it to be told. A
@@ -314,7 +330,7 @@ impl Connection {
     pub(super) fn tell_cancelled(&self, request: RequestId, reason: &str) {
         let (peer, stop, end) = (self.peer.clone(), self.stop.clone(), Arc::clone(&self.end));
         let notice = CancelledNotificationParam::new(Some(request), Some(reason.to_owned()));
-        tokio::spawn(async move {
+        self.notices.spawn(async move {
             if timeout(NOTICE_LIMIT, peer.notify_cancelled(notice)).await.is_err() {
                 end.get_or_init(|| "it reads nothing any more".to_owned());
                 stop.cancel();

@@ -186,6 +186,9 @@ impl Pool {
         let retry = member.supervisor.config().settings.retry;
         member.budget().call();
         loop {
+            if let Some(error) = given_up(member) {
+                return Err(CallError::Connect(error));
+            }
             let mut admission = admit(server, member)?;
             let connection = tokio::select! {
                 connection = member.supervisor.acquire() => connection,
@@ -260,7 +263,7 @@ impl Pool {
     /// Why a server takes no calls for now, in words; none where it does.
     pub fn ejected(&self, server: &str) -> Option<String> {
         let member = self.shared.members.get(server)?;
-        if let Phase::Failed { error, given_up: true } = member.supervisor.state().phase {
+        if let Some(error) = given_up(member) {
             return Some(crate::report::chain(&*error));
         }
         match member.breaker().state(Instant::now()) {
@@ -282,6 +285,14 @@ impl Pool {
         if timeout(shared.ending_limit, shared.surroundings.tasks.wait()).await.is_err() {
             tracing::error!("some children were still not gone after {} s", shared.ending_limit.as_secs());
         }
+    }
+}
+
+/// Why a server is not started any more, where that is so.
+fn given_up(member: &Member) -> Option<Arc<ConnectError>> {
+    match member.supervisor.state().phase {
+        Phase::Failed { error, given_up: true } => Some(error),
+        _ => None,
     }
 }
 

@@ -99,7 +99,7 @@ pub(super) fn status_of(server: &str, member: &Member) -> ServerStatus {
     }
     let state = member.supervisor.state();
     status.failures = state.failures;
-    let mut retry_in = None;
+    let (mut retry_in, mut given_up) = (None, false);
     match state.phase {
         Phase::Idle => {}
         Phase::Starting => status.state = ServerState::Starting,
@@ -109,13 +109,14 @@ pub(super) fn status_of(server: &str, member: &Member) -> ServerStatus {
             status.reason = Some(crate::report::chain(&*error));
             retry_in = Some(until.saturating_duration_since(now));
         }
-        Phase::Failed { error, .. } => {
+        Phase::Failed { error, given_up: for_good } => {
+            given_up = for_good;
             status.state = ServerState::Failed;
             status.reason = Some(crate::report::chain(&*error));
         }
     }
     let (breaker, wait) = member.breaker().state(now);
-    if breaker != BreakerState::Closed {
+    if breaker != BreakerState::Closed && !given_up {
         status.breaker = Some(breaker);
         retry_in = retry_in.max(wait);
     }

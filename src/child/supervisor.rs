@@ -239,10 +239,9 @@ impl Supervisor {
                 state.attempt += 1;
                 state.phase = Phase::Starting;
             });
-            let error = match self.open(stdio, *lifecycle, listings).await {
+            let error = match self.open(stdio, lifecycle, listings).await {
                 Ok(connection) => {
                     ran = true;
-                    *lifecycle = Lifecycle::of_protocol(&connection.listing().info.protocol);
                     self.set(Phase::Ready(Arc::clone(&connection)));
                     let (listings, listing) = (listings.clone(), connection.listing());
                     // In a task of its own: whoever takes lists in may be slow.
@@ -252,6 +251,11 @@ impl Supervisor {
                     self.watch(&connection).await;
                     if !connection.crashed() {
                         return self.set(Phase::Idle);
+                    }
+                    if connection.was_useful() {
+                        // In a row means with nothing good between: one poisonous tool must not cost
+                        // all others their server.
+                        self.state.send_modify(|state| state.failures = 0);
                     }
                     ConnectError::Crashed {
                         server: self.server.clone(),
@@ -313,7 +317,7 @@ impl Supervisor {
     async fn open(
         &self,
         stdio: &StdioConfig,
-        lifecycle: Option<Lifecycle>,
+        lifecycle: &mut Option<Lifecycle>,
         listings: &mpsc::Sender<Listing>,
     ) -> Result<Arc<Connection>, ConnectError> {
         let Surroundings { guard, hosts, closing, tasks } = &self.surroundings;
@@ -321,11 +325,10 @@ impl Supervisor {
             server: &self.server,
             settings: self.config.settings,
             guard: guard.as_deref(),
-            lifecycle,
             hosts: hosts.clone(),
             listings: listings.clone(),
         };
-        Connection::open(stdio, opening, closing, tasks).await
+        Connection::open(stdio, opening, lifecycle, closing, tasks).await
     }
 
     /// Returns when the child and all it started are gone; sees to it that an unused one goes.

@@ -113,7 +113,7 @@ impl Wire {
     pub(super) fn watch_progress(self: &Arc<Self>, token: ProgressToken) -> ProgressWatch {
         let (sender, latest) = watch::channel(None);
         lock(&self.progress).insert(token.clone(), sender);
-        ProgressWatch { wire: Arc::clone(self), token, latest }
+        ProgressWatch { wire: Arc::clone(self), token, latest, taken: None }
     }
 
     /// Nobody waits for the answer to this request any more.
@@ -282,6 +282,23 @@ pub(super) struct ProgressWatch {
     token: ProgressToken,
     /// Changes with every notification.
     pub(super) latest: watch::Receiver<Option<ProgressNotificationParam>>,
+    /// How far it was when it was last taken.
+    taken: Option<f64>,
+}
+
+impl ProgressWatch {
+    /// Whether there is progress beyond what was taken.
+    pub(super) fn is_news(&self) -> bool {
+        self.latest.borrow().as_ref().is_some_and(|latest| Some(latest.progress) != self.taken)
+    }
+
+    /// The latest progress, if it was not taken yet.
+    pub(super) fn take_news(&mut self) -> Option<ProgressNotificationParam> {
+        let latest = self.latest.borrow_and_update().clone()?;
+        let news = Some(latest.progress) != self.taken;
+        self.taken = Some(latest.progress);
+        news.then_some(latest)
+    }
 }
 
 impl Drop for ProgressWatch {

@@ -44,7 +44,8 @@ pub async fn run(context: Context) -> anyhow::Result<Exit> {
             timeout(LAST_WORDS, &mut session).await.ok();
         }
     }
-    front.give_up();
+    // Children are told that nobody waits any more, before they are ended.
+    front.drain(Duration::ZERO).await;
     orchestrator.shutdown().await;
     Ok(Exit::Done)
 }

@@ -318,6 +318,9 @@ impl Executor {
         let found = listing.tools.iter().find(|definition| definition.name == tool);
         found.map(|definition| Tool::new(server, definition.clone())).ok_or_else(|| {
             let names: Vec<&str> = listing.tools.iter().map(|definition| definition.name.as_ref()).collect();
+            if names.is_empty() {
+                return format!("server \"{server}\" lists no tools");
+            }
             resolve::unknown_tool(server, tool, &names).to_string()
         })
     }

@@ -91,14 +91,9 @@ impl Front {
         session.closing.cancel();
         session.calls.close();
         if timeout(patience, session.calls.wait()).await.is_err() {
-            self.give_up();
+            session.giving_up.cancel();
             timeout(LAST_ANSWERS, session.calls.wait()).await.ok();
         }
-    }
-
-    /// Cancels all calls under way.
-    pub fn give_up(&self) {
-        self.session.giving_up.cancel();
     }
 
     fn host(&self, context: &RequestContext<RoleServer>) -> Arc<SessionHost> {

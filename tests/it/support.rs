@@ -27,7 +27,11 @@ pub(crate) fn orchestrator() -> &'static Path {
 
 /// The built fixture child, which cargo puts beside the program.
 pub(crate) fn fixture() -> PathBuf {
-    let path = orchestrator().with_file_name("examples").join("fixture-server");
+    example("fixture-server")
+}
+
+fn example(name: &str) -> PathBuf {
+    let path = orchestrator().with_file_name("examples").join(name);
     assert!(path.is_file(), "{} is built by cargo test", path.display());
     path
 }
@@ -69,6 +73,11 @@ pub(crate) fn skip(reason: &str) {
 /// Configuration entry of a fixture child.
 pub(crate) fn child(arguments: &[&str]) -> Value {
     json!({"command": fixture(), "args": arguments})
+}
+
+/// Configuration entry of a hostile child.
+pub(crate) fn hostile(arguments: &[&str]) -> Value {
+    json!({"command": example("hostile-server"), "args": arguments})
 }
 
 /// A folder with a configuration and a data folder of its own.
@@ -147,7 +156,28 @@ pub(crate) struct Session {
 }
 
 impl Session {
-    pub(crate) fn start(mut command: Command) -> Self {
+    pub(crate) fn start(command: Command) -> Self {
+        Self::start_as(command, &json!({}))
+    }
+
+    /// A session of a host that offers `capabilities`.
+    pub(crate) fn start_as(command: Command, capabilities: &Value) -> Self {
+        let mut session = Self::without_handshake(command);
+        let id = session.send(
+            "initialize",
+            &json!({
+                "protocolVersion": "2025-11-25", "capabilities": capabilities,
+                "clientInfo": {"name": "test", "version": "1"}
+            }),
+        );
+        let answer = session.answer(id);
+        assert_eq!(answer["result"]["serverInfo"]["name"], "orchestrator", "{answer}");
+        session.write(&json!({"jsonrpc": "2.0", "method": "notifications/initialized"}));
+        session
+    }
+
+    /// A session in which nothing was said yet.
+    pub(crate) fn without_handshake(mut command: Command) -> Self {
         let mut process =
             command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::inherit()).spawn().unwrap();
         let stdin = process.stdin.take();
@@ -160,14 +190,15 @@ impl Session {
                 }
             }
         });
-        let mut session = Self { process, stdin, lines, next_id: 0, early: Vec::new() };
-        let id = session.send("initialize", &json!({
-            "protocolVersion": "2025-11-25", "capabilities": {}, "clientInfo": {"name": "test", "version": "1"}
-        }));
-        let answer = session.answer(id);
-        assert_eq!(answer["result"]["serverInfo"]["name"], "orchestrator", "{answer}");
-        session.write(&json!({"jsonrpc": "2.0", "method": "notifications/initialized"}));
-        session
+        Self { process, stdin, lines, next_id: 0, early: Vec::new() }
+    }
+
+    /// Sends a line as it is.
+    pub(crate) fn write_line(&mut self, line: &[u8]) {
+        let stdin = self.stdin.as_mut().expect("stdin is open");
+        stdin.write_all(line).unwrap();
+        stdin.write_all(b"\n").unwrap();
+        stdin.flush().unwrap();
     }
 
     pub(crate) fn write(&mut self, message: &Value) {
@@ -186,7 +217,19 @@ impl Session {
 
     /// Waits for the answer to a request. Every line has to be JSON-RPC: stdout is the protocol's.
     pub(crate) fn answer(&mut self, id: u64) -> Value {
-        if let Some(at) = self.early.iter().position(|message| message["id"] == id) {
+        self.message(&format!("an answer to request {id}"), |message| {
+            message["id"] == id && message.get("method").is_none()
+        })
+    }
+
+    /// Waits for a request or notification of this method.
+    pub(crate) fn incoming(&mut self, method: &str) -> Value {
+        self.message(method, |message| message["method"] == method)
+    }
+
+    /// Waits for a message; others are kept for later.
+    pub(crate) fn message(&mut self, what: &str, wanted: impl Fn(&Value) -> bool) -> Value {
+        if let Some(at) = self.early.iter().position(&wanted) {
             return self.early.remove(at);
         }
         let deadline = Instant::now() + HANG;
@@ -196,17 +239,26 @@ impl Session {
                     let message: Value =
                         serde_json::from_str(&line).unwrap_or_else(|_| panic!("no JSON on stdout: {line}"));
                     assert_eq!(message["jsonrpc"], "2.0");
-                    if message["id"] == id {
+                    if wanted(&message) {
                         return message;
                     }
                     self.early.push(message);
                 }
-                Err(RecvTimeoutError::Timeout) => panic!("no answer to request {id} within {HANG:?}"),
-                Err(RecvTimeoutError::Disconnected) => {
-                    panic!("the session ended before the answer to request {id}")
-                }
+                Err(RecvTimeoutError::Timeout) => panic!("not within {HANG:?}: {what}"),
+                Err(RecvTimeoutError::Disconnected) => panic!("the session ended before {what}"),
             }
         }
+    }
+
+    /// The messages of this method that came while others were waited for.
+    pub(crate) fn kept(&self, method: &str) -> Vec<&Value> {
+        self.early.iter().filter(|message| message["method"] == method).collect()
+    }
+
+    /// Sends a call of a child's tool through `call_tool` and returns its id.
+    pub(crate) fn begin_call(&mut self, tool: &str, arguments: &Value) -> u64 {
+        let call = json!({"tool": tool, "arguments": arguments});
+        self.send("tools/call", &json!({"name": "call_tool", "arguments": call}))
     }
 
     pub(crate) fn request(&mut self, method: &str, params: &Value) -> Value {
