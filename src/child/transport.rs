@@ -403,3 +403,80 @@ where
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+    use rmcp::model::{CallToolRequest, CallToolRequestParams};
+    use serde_json::json;
+
+    use super::*;
+
+    /// A wire on which request 7 waits.
+    fn wire() -> Arc<Wire> {
+        let (wire, _logs) = Wire::new("test", Limits::default());
+        let call = CallToolRequest::new(CallToolRequestParams::new("tool"));
+        wire.expect(&JsonRpcMessage::request(ClientRequest::CallToolRequest(call), RequestId::Number(7)));
+        wire
+    }
+
+    fn outcome(message: Option<ServerJsonRpcMessage>) -> Option<Result<Value, i32>> {
+        match message? {
+            JsonRpcMessage::Response(answer) => Some(Ok(json!(answer.result))),
+            JsonRpcMessage::Error(answer) => Some(Err(answer.error.code.0)),
+            _ => None,
+        }
+    }
+
+    #[test]
+    fn an_answer_that_cannot_be_read_fails_its_call_at_once() {
+        for line in [
+            &b"{\"jsonrpc\":\"2.0\",\"id\":7,\"result\":{\"a\":\"\xff\"}}"[..],
+            br#"{"jsonrpc":"2.0","id":7,"result":NaN}"#,
+            br#"{"jsonrpc":"2.0","id":7,"result":{},"error":{}}"#,
+            br#"{"jsonrpc":"2.0","id":7}"#,
+        ] {
+            assert_eq!(
+                outcome(wire().read(line)),
+                Some(Err(UNREADABLE.0)),
+                "{}",
+                String::from_utf8_lossy(line)
+            );
+        }
+    }
+
+    #[test]
+    fn each_request_has_one_answer_and_only_its_own() {
+        let wire = wire();
+        let answer = |id: &str| format!(r#"{{"jsonrpc":"2.0","id":{id},"result":{{"n":1}}}}"#).into_bytes();
+        for stray in ["8", "null", "7.5", "\"x\"", "[7]"] {
+            assert_eq!(outcome(wire.read(&answer(stray))), None, "{stray}");
+        }
+        assert_eq!(outcome(wire.read(&answer("\"7\""))), Some(Ok(json!({"n": 1}))), "a number as text");
+        assert_eq!(outcome(wire.read(&answer("7"))), None, "it had its answer");
+        assert!(wire.noise().stray_answers >= 5);
+    }
+
+    #[test]
+    fn a_childs_error_is_never_taken_for_our_own() {
+        for (error, code) in [
+            (json!({"code": i32::MIN, "message": "x"}), -32603),
+            (json!({"code": "-32602"}), -32602),
+            (json!("no"), -32603),
+            (json!({"code": 5, "message": {"a": 1}}), 5),
+        ] {
+            let line = json!({"jsonrpc": "2.0", "id": 7, "error": error}).to_string();
+            assert_eq!(outcome(wire().read(line.as_bytes())), Some(Err(code)), "{line}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn no_line_is_too_strange(line in proptest::collection::vec(any::<u8>(), 0..300)) {
+            let wire = wire();
+            wire.read(&line);
+            let good = br#"{"jsonrpc":"2.0","id":7,"result":{}}"#;
+            prop_assert!(wire.read(good).is_some(), "request 7 still waits");
+        }
+    }
+}

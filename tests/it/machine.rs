@@ -249,3 +249,79 @@ fn c7_a_closed_stdout_is_no_panic() {
     assert!(output.status.success(), "{}", text(&output.stderr));
     assert!(!text(&output.stderr).contains("panicked"), "{}", text(&output.stderr));
 }
+
+#[test]
+fn c5_a_model_file_truncated_under_us_changes_nothing() {
+    if !crate::support::has_model() {
+        return;
+    }
+    let model = tempfile::tempdir().unwrap();
+    let stock = crate::support::root().join("models/all-MiniLM-L6-v2");
+    let copied = Command::new("cp").arg("-r").arg(stock.join(".")).arg(model.path()).status().unwrap();
+    assert!(copied.success());
+    let sandbox = sandbox(&json!({"model": model.path()}));
+    sandbox.json(&["reindex", "--json"]);
+    let mut session = sandbox.serve();
+    let search = |session: &mut Session, query: &str| {
+        let found = session.tool("search_tools", &json!({"query": query, "detail": "full"}));
+        assert_eq!(found["structuredContent"].get("degraded"), None, "{found}");
+        found["structuredContent"]["results"][0]["dense"].as_f64().unwrap()
+    };
+    let before = search(&mut session, "say my message again");
+    std::fs::write(model.path().join("model.safetensors"), "").unwrap();
+    assert!((search(&mut session, "say my message again") - before).abs() < 1e-6);
+    search(&mut session, "another task, which is not in any cache");
+    session.end();
+    // A new process sees the damage, says so, and finds tools by words.
+    let mut session = sandbox.serve();
+    let found = session.tool("search_tools", &json!({"query": "repeat a message"}));
+    assert!(found["structuredContent"]["degraded"].is_string(), "{found}");
+    assert_eq!(found["structuredContent"]["results"][0]["tool"], "echo");
+    session.end();
+}
+
+#[test]
+fn c9_the_nth_system_call_fails_and_nothing_panics_or_lies() {
+    let allowed = Command::new("strace").args(["-f", "-o", "/dev/null", "true"]).output();
+    if !allowed.is_ok_and(|output| output.status.success()) {
+        return crate::support::skip("strace is not there or not allowed");
+    }
+    let faults =
+        [("openat", "EIO", 24), ("pwrite64", "ENOSPC", 10), ("pipe2", "EMFILE", 6), ("clone3", "EAGAIN", 8)]
+            .into_iter()
+            .chain([
+                ("vfork", "ENOMEM", 2),
+                ("fsync", "EIO", 4),
+                ("mkdir", "EROFS", 2),
+                ("rename", "EIO", 2),
+            ]);
+    for (call, error, last) in faults {
+        for number in 1..=last {
+            let sandbox = sandbox(&json!({}));
+            let inner = sandbox.command(&[]);
+            let mut command = Command::new("timeout");
+            command
+                .args(["60", "strace", "-f", "-o", "/dev/null", "-e", &format!("trace={call}")])
+                .args(["-e", &format!("inject={call}:error={error}:when={number}")])
+                .arg(inner.get_program())
+                .args(["call", "one", "whoami"])
+                .current_dir(crate::support::root());
+            for (key, value) in inner.get_envs() {
+                match value {
+                    Some(value) => command.env(key, value),
+                    None => command.env_remove(key),
+                };
+            }
+            let output = command.output().unwrap();
+            let (out, err) = (text(&output.stdout), text(&output.stderr));
+            let what =
+                format!("{call} number {number} fails with {error}: {:?}\n{out}\n{err}", output.status);
+            assert!(!err.contains("panicked") && output.status.code() != Some(124), "{what}");
+            if output.status.success() {
+                assert!(out.lines().any(|line| line == "one"), "{what}");
+            } else {
+                assert!(!err.trim().is_empty() || out.contains("failed"), "it has to say why: {what}");
+            }
+        }
+    }
+}

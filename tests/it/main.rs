@@ -14,6 +14,7 @@ mod commands;
 mod encoder;
 mod execute;
 mod faults;
+mod fuzz;
 mod input;
 mod machine;
 mod real_servers;
