@@ -112,7 +112,7 @@ pub fn main(arguments: impl Iterator<Item = OsString>) -> ExitCode {
         }
     };
     telemetry::start(cli.global.log.as_deref());
-    let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
+    let runtime = match start_runtime() {
         Ok(runtime) => runtime,
         Err(error) => return complain(&error, 1),
     };
@@ -127,6 +127,21 @@ pub fn main(arguments: impl Iterator<Item = OsString>) -> ExitCode {
     // A read of stdin that is under way cannot be taken back; it must not hold up the end.
     runtime.shutdown_timeout(Duration::from_millis(100));
     code
+}
+
+/// tokio panics where the system gives it no thread, and hangs while that panic unwinds. To the user it
+/// is an error like any other.
+#[expect(clippy::exit, reason = "nothing was begun yet that would have to be ended")]
+fn start_runtime() -> std::io::Result<tokio::runtime::Runtime> {
+    let told = std::panic::take_hook();
+    std::panic::set_hook(Box::new(|_| {
+        let problem = "error: cannot start: the system gives no more threads (see `ulimit -u`)";
+        writeln!(std::io::stderr(), "{problem}").ok();
+        std::process::exit(1)
+    }));
+    let built = tokio::runtime::Builder::new_multi_thread().enable_all().build();
+    std::panic::set_hook(told);
+    built
 }
 
 async fn run(cli: Cli) -> anyhow::Result<Exit> {

@@ -22,6 +22,7 @@ use rmcp::{
 };
 use tokio::{
     sync::{Notify, mpsc},
+    task::JoinHandle,
     time::{Instant, timeout},
 };
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
@@ -100,8 +101,9 @@ pub struct Connection {
 }
 
 impl Connection {
-    /// Starts the program, shakes hands and lists its tools. When `cancel` fires or anything
-    /// fails, the process is gone before this returns. `tasks` gets the task that owns the session.
+    /// Starts the program, shakes hands and lists its tools. When `cancel` fires or anything fails, the
+    /// process is ended by a task, which [`Failed`] holds, so that the reason is told without waiting
+    /// for that. `tasks` gets this task and the one that owns the session.
     /// `lifecycle` is how this child's sessions began before, and then how this one did.
     pub(super) async fn open(
         config: &StdioConfig,
@@ -109,7 +111,7 @@ impl Connection {
         lifecycle: &mut Option<Lifecycle>,
         cancel: &CancellationToken,
         tasks: &TaskTracker,
-    ) -> Result<Arc<Self>, ConnectError> {
+    ) -> Result<Arc<Self>, Failed> {
         let opened = match Self::open_once(config, &opening, *lifecycle, cancel, tasks).await {
             // Perhaps it cannot bear `server/discover`. It is not asked again, unless it refuses
             // `initialize`.
@@ -119,7 +121,7 @@ impl Connection {
             }
             outcome => outcome,
         };
-        let connection = opened.map_err(|failed| failed.error)?;
+        let connection = opened?;
         *lifecycle = Lifecycle::of_protocol(&connection.listing().info.protocol);
         Ok(connection)
     }
@@ -134,7 +136,7 @@ impl Connection {
         let &Opening { server, settings, .. } = opening;
         let timeouts = settings.timeouts;
         let (process, stdout, stdin) = Process::spawn(server, config, opening.guard, timeouts.shutdown)
-            .map_err(|error| Failed { error, probed: false })?;
+            .map_err(|error| Failed { error, probed: false, ending: None })?;
         let (wire, logs) = Wire::new(server, settings.limits);
         let callers = Arc::new(Callers::default());
         let client = ChildClient {
@@ -186,7 +188,7 @@ impl Connection {
                 tasks.spawn(Arc::clone(&connection).own(running, process, opening.listings.clone()));
                 Ok(connection)
             }
-            Err(failure) => Err(failure.into_error(server, process, timeouts.shutdown).await),
+            Err(failure) => Err(failure.into_error(server, process, timeouts.shutdown, tasks).await),
         }
     }
 
@@ -462,32 +464,43 @@ enum Failure {
 }
 
 /// The same with its reason for people.
-struct Failed {
-    error: ConnectError,
+pub(super) struct Failed {
+    pub(super) error: ConnectError,
     /// Whether the child ended when all it had seen was `server/discover`.
     probed: bool,
+    /// Ends the process, where that is still to be done: the server is not started again before.
+    pub(super) ending: Option<JoinHandle<()>>,
 }
 
 impl Failure {
-    /// Ends the process and turns what is known into an error for people.
-    async fn into_error(self, server: &str, process: Process, grace: Duration) -> Failed {
+    /// Turns what is known into an error for people, and sees to it that the process ends.
+    async fn into_error(
+        self,
+        server: &str,
+        process: Process,
+        grace: Duration,
+        tasks: &TaskTracker,
+    ) -> Failed {
         let tail = process.stderr();
-        // A child whose pipes are closed is asked for its exit code first; one that hangs is not
-        // given time to end by itself.
+        let probed = matches!(self, Self::Handshake(HandshakeError::Closed { probed: true }));
         let closed = match &self {
             Self::Handshake(HandshakeError::Closed { .. }) => Some("during the handshake"),
             Self::List(ListError::Closed) => Some("while listing its tools"),
             _ => None,
         };
-        let probed = matches!(self, Self::Handshake(HandshakeError::Closed { probed: true }));
-        let patience = if closed.is_some() { EXIT_CODE_WAIT.max(grace) } else { grace };
-        let status = process.stop(patience).await;
-        let (server, stderr) = (server.to_owned(), tail.text());
+        let server = server.to_owned();
+        if let Some(when) = closed {
+            // Its exit code tells more than anything else.
+            let status = process.stop(EXIT_CODE_WAIT.max(grace)).await;
+            let status = status.map_or_else(|| "no exit code".to_owned(), in_words);
+            let error = ConnectError::Exited { server, when, status, stderr: tail.text() };
+            return Failed { error, probed, ending: None };
+        }
+        let ending = Some(tasks.spawn(async move {
+            process.stop(grace).await;
+        }));
+        let stderr = tail.text();
         let error = match self {
-            Self::Handshake(HandshakeError::Closed { .. }) | Self::List(ListError::Closed) => {
-                let status = status.map_or_else(|| "no exit code".to_owned(), in_words);
-                ConnectError::Exited { server, when: closed.unwrap_or_default(), status, stderr }
-            }
             Self::Handshake(HandshakeError::Refused(message)) => {
                 ConnectError::Refused { server, what: "initialize", message, stderr }
             }
@@ -495,9 +508,9 @@ impl Failure {
                 ConnectError::Refused { server, what: "tools/list", message, stderr }
             }
             Self::Timeout(what, limit) => ConnectError::Timeout { server, what, limit, stderr },
-            Self::ShuttingDown => ConnectError::ShuttingDown,
+            _ => ConnectError::ShuttingDown,
         };
-        Failed { error, probed }
+        Failed { error, probed, ending }
     }
 }
 

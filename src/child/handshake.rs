@@ -256,6 +256,6 @@ fn reason_of(error: &ErrorData) -> String {
     match supported {
         Some(versions) if error.code == ErrorCode::UNSUPPORTED_PROTOCOL_VERSION => versions_differ(&versions),
         _ if error.code == UNREADABLE => format!("its answer cannot be read: {}", error.message),
-        _ => error.message.to_string(),
+        _ => format!("{} (code {})", error.message, error.code.0),
     }
 }

@@ -45,7 +45,9 @@ impl From<ServiceError> for ListError {
         match error {
             ServiceError::TransportClosed | ServiceError::TransportSend(_) => Self::Closed,
             ServiceError::McpError(error) if error.code == UNREADABLE => Self::unreadable(&error.message),
-            ServiceError::McpError(error) => Self::Refused(error.message.into_owned()),
+            ServiceError::McpError(error) => {
+                Self::Refused(format!("{} (code {})", error.message, error.code.0))
+            }
             other => Self::Refused(other.to_string()),
         }
     }

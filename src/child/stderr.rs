@@ -1,5 +1,6 @@
-//! A child's stderr: always drained, so that the child never blocks on it; logged line by line;
-//! its end kept for error messages.
+//! A child's stderr: always drained, so that the child never blocks on it; logged line by line; its
+//! end kept for error messages, and the first line that looks like the cause, which many programs print
+//! above a long stack.
 
 use std::{
     collections::VecDeque,
@@ -21,6 +22,16 @@ pub(super) struct StderrTail(Arc<Mutex<Lines>>);
 struct Lines {
     complete: VecDeque<String>,
     partial: Vec<u8>,
+    /// The first line that speaks of an error.
+    cause: Option<String>,
+}
+
+/// Words by which programs begin to say what went wrong.
+const CAUSES: [&str; 6] = ["error", "fatal", "cannot", "missing", "exception", "panicked"];
+
+fn speaks_of_an_error(line: &str) -> bool {
+    let line = line.to_lowercase();
+    CAUSES.iter().any(|word| line.contains(word))
 }
 
 impl Lines {
@@ -38,6 +49,9 @@ impl Lines {
                 let line = String::from_utf8_lossy(&self.partial).trim().to_owned();
                 self.partial.clear();
                 if !line.is_empty() {
+                    if self.cause.is_none() && speaks_of_an_error(&line) {
+                        self.cause = Some(line.clone());
+                    }
                     self.complete.push_back(line.clone());
                     completed.push(line);
                 }
@@ -51,11 +65,14 @@ impl Lines {
 }
 
 impl StderrTail {
-    /// The last lines, joined by ` | `, an unfinished one included; empty when there were none.
+    /// The last lines, joined by ` | `, an unfinished one included, after the one that speaks of an
+    /// error, if that came earlier; empty when there were none.
     pub(super) fn text(&self) -> String {
         let lines = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let partial = String::from_utf8_lossy(&lines.partial);
-        let all = lines.complete.iter().map(String::as_str).chain([partial.trim()]);
+        let cause = lines.cause.iter().filter(|cause| !lines.complete.contains(cause));
+        let last = lines.complete.iter().map(String::as_str).chain([partial.trim()]);
+        let all = cause.map(String::as_str).chain(last);
         all.filter(|line| !line.is_empty()).collect::<Vec<_>>().join(" | ")
     }
 
@@ -88,6 +105,18 @@ mod tests {
         }
         assert_eq!(lines.complete.len(), KEPT_LINES);
         assert_eq!(lines.complete.back().unwrap(), "line 19");
+    }
+
+    #[test]
+    fn the_cause_is_kept_above_a_long_stack() {
+        let tail = StderrTail::default();
+        let push = |text: &str| tail.0.lock().unwrap().push(text.as_bytes());
+        push("starting\nError: Cannot find module 'keytar'\n");
+        for number in 0..20 {
+            push(&format!("    at frame {number}\n"));
+        }
+        let text = tail.text();
+        assert!(text.starts_with("Error: Cannot find module 'keytar' | at frame 12 | "), "{text}");
     }
 
     #[test]

@@ -10,6 +10,7 @@ use std::{
 
 use tokio::{
     sync::{Notify, mpsc, watch},
+    task::JoinHandle,
     time::sleep,
 };
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
@@ -56,6 +57,17 @@ pub(super) struct Surroundings {
     pub(super) hosts: Hosts,
     pub(super) closing: CancellationToken,
     pub(super) tasks: TaskTracker,
+}
+
+/// What is to be known of earlier starts.
+#[derive(Default)]
+struct Past {
+    /// How the child's sessions began.
+    lifecycle: Option<Lifecycle>,
+    /// When it last crashed or failed to start.
+    failed_at: Option<Instant>,
+    /// Ends the process of a start that failed.
+    ending: Option<JoinHandle<()>>,
 }
 
 /// The handle of a supervisor.
@@ -194,14 +206,14 @@ impl Supervisor {
         self.state.send_modify(|state| state.phase = phase);
     }
 
-    async fn run(self: Arc<Self>, mut lifecycle: Option<Lifecycle>, listings: mpsc::Sender<Listing>) {
+    async fn run(self: Arc<Self>, lifecycle: Option<Lifecycle>, listings: mpsc::Sender<Listing>) {
         let stdio = match &self.config.transport {
             Transport::Stdio(stdio) if !self.config.disabled => stdio.clone(),
             _ => return self.refuse(),
         };
         let closing = self.surroundings.closing.clone();
         let mut wanted = self.wanted.subscribe();
-        let mut failed_at: Option<Instant> = None;
+        let mut past = Past { lifecycle, ..Past::default() };
         loop {
             // At rest.
             tokio::select! {
@@ -213,7 +225,7 @@ impl Supervisor {
                 self.wanted.send_modify(|wanted| *wanted = self.state.borrow().attempt);
                 continue;
             }
-            self.keep_running(&stdio, &mut lifecycle, &listings, &mut failed_at).await;
+            self.keep_running(&stdio, &listings, &mut past).await;
             if closing.is_cancelled() {
                 return;
             }
@@ -222,13 +234,7 @@ impl Supervisor {
 
     /// Starts the child, and again after each crash, until it is closed, given up, or its first start
     /// fails: that is told to whoever asked, and the next who asks tries again.
-    async fn keep_running(
-        &self,
-        stdio: &StdioConfig,
-        lifecycle: &mut Option<Lifecycle>,
-        listings: &mpsc::Sender<Listing>,
-        failed_at: &mut Option<Instant>,
-    ) {
+    async fn keep_running(&self, stdio: &StdioConfig, listings: &mpsc::Sender<Listing>, past: &mut Past) {
         let restart = self.config.settings.restart;
         let mut ran = false;
         loop {
@@ -239,7 +245,7 @@ impl Supervisor {
                 state.attempt += 1;
                 state.phase = Phase::Starting;
             });
-            let error = match self.open(stdio, lifecycle, listings).await {
+            let error = match self.open(stdio, listings, past).await {
                 Ok(connection) => {
                     ran = true;
                     self.set(Phase::Ready(Arc::clone(&connection)));
@@ -271,8 +277,8 @@ impl Supervisor {
             if error.needs_the_user() {
                 return self.set(Phase::Failed { error, given_up: false });
             }
-            let stable = failed_at.is_some_and(|at| at.elapsed() >= restart.stable_after);
-            *failed_at = Some(Instant::now());
+            let stable = past.failed_at.is_some_and(|at| at.elapsed() >= restart.stable_after);
+            past.failed_at = Some(Instant::now());
             let failures = if stable { 1 } else { self.state.borrow().failures + 1 };
             let given_up = failures >= restart.crash_limit.max(1);
             let phase = if given_up {
@@ -317,9 +323,13 @@ impl Supervisor {
     async fn open(
         &self,
         stdio: &StdioConfig,
-        lifecycle: &mut Option<Lifecycle>,
         listings: &mpsc::Sender<Listing>,
+        past: &mut Past,
     ) -> Result<Arc<Connection>, ConnectError> {
+        // Two processes of one server would write the same files.
+        if let Some(ending) = past.ending.take() {
+            ending.await.ok();
+        }
         let Surroundings { guard, hosts, closing, tasks } = &self.surroundings;
         let opening = Opening {
             server: &self.server,
@@ -328,7 +338,10 @@ impl Supervisor {
             hosts: hosts.clone(),
             listings: listings.clone(),
         };
-        Connection::open(stdio, opening, lifecycle, closing, tasks).await
+        Connection::open(stdio, opening, &mut past.lifecycle, closing, tasks).await.map_err(|failed| {
+            past.ending = failed.ending;
+            failed.error
+        })
     }
 
     /// Returns when the child and all it started are gone; sees to it that an unused one goes.

@@ -12,7 +12,10 @@ use std::{sync::Arc, time::Duration};
 
 use rmcp::model::{InputResponses, JsonObject};
 use serde_json::json;
-use tokio::{sync::OnceCell, task::JoinSet};
+use tokio::{
+    sync::{OnceCell, Semaphore},
+    task::JoinSet,
+};
 
 pub use self::{
     arguments::{Problem, parse_arguments, validate},
@@ -34,6 +37,10 @@ use crate::{
 const CANDIDATES: usize = 10;
 /// Candidates shown where none fits.
 const NEAREST: usize = 3;
+
+/// Servers that are started at once to be listed, and how many may stay running afterwards.
+const MET_AT_ONCE: usize = 4;
+const KEPT_OPEN: usize = 8;
 
 /// How long a first task waits for servers that were never listed.
 const MEETING: Duration = Duration::from_secs(5);
@@ -89,17 +96,25 @@ impl Executor {
         self.router.rank(text, &Scope::server(server), limit, Mode::Hybrid).await
     }
 
-    /// Lists servers that were never listed, so that a first task finds their tools. Waits for them
-    /// for a while; what takes longer is found later.
+    /// Lists servers that were never listed, so that a first task finds their tools: a few at a time,
+    /// and where they are many each is closed again. Waits for them for a while; what takes longer is
+    /// found later.
     pub async fn meet_new_servers(&self) {
         let meeting = self.met.get_or_init(|| async {
+            let unlisted = self.unlisted();
+            let many = unlisted.len() > KEPT_OPEN;
+            let gate = Arc::new(Semaphore::new(MET_AT_ONCE));
             let mut tasks = JoinSet::new();
-            for server in self.unlisted() {
-                let (pool, library) = (self.pool.clone(), self.library.clone());
+            for server in unlisted {
+                let (pool, library, gate) = (self.pool.clone(), self.library.clone(), Arc::clone(&gate));
                 tasks.spawn(async move {
+                    let Ok(_place) = gate.acquire().await else { return };
                     // Why a server cannot be listed is logged, and shown by its state.
                     if let Ok(connection) = pool.acquire(&server).await {
                         library.apply(Listing::clone(&connection.listing()), false, None).await.ok();
+                    }
+                    if many {
+                        pool.close(&server);
                     }
                 });
             }

@@ -217,5 +217,5 @@ fn rank(
 
 /// Milliseconds, with fractions.
 pub fn ms(duration: Duration) -> f64 {
-    duration.as_secs_f64() * 1000.0
+    (duration.as_secs_f64() * 1e6).round() / 1e3
 }
