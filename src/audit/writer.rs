@@ -107,6 +107,8 @@ impl Writer {
                 }
                 Some(Job::Flush(done)) => {
                     self.write_waiting(LAST_BUSY);
+                    // Closing it puts all rows into one file.
+                    self.connection = None;
                     done.send(()).ok();
                 }
                 None => return self.write_waiting(LAST_BUSY),
