@@ -47,15 +47,19 @@ impl Gate {
         if let Ok(permit) = Arc::clone(&self.running).try_acquire_owned() {
             return Ok(permit);
         }
-        let full = || Full { running: self.capacity, queued: self.queue };
         self.waiting
             .fetch_update(Ordering::AcqRel, Ordering::Acquire, |waiting| {
                 (waiting < self.queue).then_some(waiting + 1)
             })
-            .map_err(|_| full())?;
+            .map_err(|_| self.full())?;
         let _place = Place(&self.waiting);
         // The semaphore is never closed.
-        Arc::clone(&self.running).acquire_owned().await.map_err(|_| full())
+        Arc::clone(&self.running).acquire_owned().await.map_err(|_| self.full())
+    }
+
+    /// What is told to those who do not get in.
+    pub(super) fn full(&self) -> Full {
+        Full { running: self.capacity, queued: self.queue }
     }
 
     /// Calls that wait for their turn.

@@ -237,8 +237,7 @@ impl Pool {
             let all = self.shared.gate.enter().await.map_err(busy)?;
             Ok((own, all))
         };
-        let full = Full { running: 0, queued: member.gate.queued() };
-        timeout(limit, waiting).await.unwrap_or_else(|_| Err(busy(full)))
+        timeout(limit, waiting).await.unwrap_or_else(|_| Err(busy(member.gate.full())))
     }
 
     /// The hosts on whose behalf children work.

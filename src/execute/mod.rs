@@ -277,9 +277,14 @@ impl Executor {
             Err(error) => return self.refuse(request_id, Kind::Call, None, None, error.to_string()).await,
         };
         let routing = Routing::of(request_id, &tool);
+        // It comes from the host, so it is checked like any other.
+        let arguments = match self.check(&routing, &tool, pending.arguments).await {
+            Ok(arguments) => arguments,
+            Err(outcome) => return *outcome,
+        };
         let request = CallRequest {
             tool: pending.tool,
-            arguments: Some(pending.arguments),
+            arguments: Some(arguments),
             input: Some(input),
             state: pending.state,
             repeatable: tool.is_repeatable(),

@@ -96,24 +96,24 @@ impl Front {
         }
     }
 
-    fn host(&self, context: &RequestContext<RoleServer>) -> Arc<SessionHost> {
+    fn host(&self, context: &RequestContext<RoleServer>) -> Arc<dyn Host> {
         let (host, _) = self.session.host.get_or_init(|| {
             let host = Arc::new(SessionHost::of(context, Arc::clone(&self.session.level)));
             let connected = self.pool.hosts().connect(Arc::<SessionHost>::clone(&host));
             (host, connected)
         });
-        Arc::clone(host)
+        Arc::<SessionHost>::clone(host)
     }
 
     /// Runs a call on behalf of the host. It is cancelled when the host says so or goes away, and when
     /// the orchestrator ends.
     async fn on_behalf<T>(
         &self,
+        host: Arc<dyn Host>,
         context: &RequestContext<RoleServer>,
         work: impl AsyncFnOnce(Caller) -> T,
     ) -> T {
         let cancel = self.session.giving_up.child_token();
-        let host: Arc<dyn Host> = self.host(context);
         let progress = context.meta.get_progress_token();
         let caller = Caller { cancel: cancel.clone(), host: Some(host), progress };
         let _under_way = self.session.calls.token();
@@ -230,6 +230,8 @@ impl ServerHandler for Front {
         request: CallToolRequestParams,
         context: RequestContext<RoleServer>,
     ) -> Result<CallToolResponse, ErrorData> {
+        // Before any child is started: it is told what this host offers.
+        let host = self.host(&context);
         let arguments = request.arguments;
         let name = request.name.as_ref();
         if self.session.closing.is_cancelled() {
@@ -241,38 +243,30 @@ impl ServerHandler for Front {
             })?;
             let input = request.input_responses.unwrap_or_default();
             let outcome = self
-                .on_behalf(&context, async |caller| self.executor.resume(pending, input, &caller).await)
+                .on_behalf(host, &context, async |caller| self.executor.resume(pending, input, &caller).await)
                 .await;
             return Ok(answer::response(outcome));
         }
         let answer = match name {
             tools::EXECUTE => match read(arguments) {
-                Ok(input) => {
-                    let outcome =
-                        self.on_behalf(&context, async |caller| self.execute(input, &caller).await).await;
-                    match outcome {
-                        Ok(outcome) => return Ok(answer::response(outcome)),
-                        Err(error) => Err(error),
-                    }
-                }
+                Ok(input) => self
+                    .on_behalf(host, &context, async |caller| self.execute(input, &caller).await)
+                    .await
+                    .map(answer::response),
                 Err(error) => Err(error),
             },
             tools::CALL_TOOL => match read(arguments) {
-                Ok(input) => {
-                    let outcome =
-                        self.on_behalf(&context, async |caller| self.call(input, &caller).await).await;
-                    match outcome {
-                        Ok(outcome) => return Ok(answer::response(outcome)),
-                        Err(error) => Err(error),
-                    }
-                }
+                Ok(input) => self
+                    .on_behalf(host, &context, async |caller| self.call(input, &caller).await)
+                    .await
+                    .map(answer::response),
                 Err(error) => Err(error),
             },
             tools::SEARCH_TOOLS => match read(arguments) {
-                Ok(input) => self.search(input).await,
+                Ok(input) => self.search(input).await.map(CallToolResponse::from),
                 Err(error) => Err(error),
             },
-            tools::LIST_SERVERS => read(arguments).map(|input| self.list(&input)),
+            tools::LIST_SERVERS => read(arguments).map(|input| self.list(&input).into()),
             // A host that calls a child's tool by its own name gets told how it is done here.
             other => {
                 let message = format!(
@@ -282,7 +276,6 @@ impl ServerHandler for Front {
                 return Err(ErrorData::invalid_params(message, None));
             }
         };
-        let result = answer.unwrap_or_else(|problem| answer::bad_input(name, &problem));
-        Ok(CallToolResponse::from(result))
+        Ok(answer.unwrap_or_else(|problem| answer::bad_input(name, &problem).into()))
     }
 }
