@@ -1,6 +1,6 @@
 //! One child process with everything that it starts: spawned in a process group of its own with a
-//! clean environment, ended as a whole. On Linux a guard process (see `guard.rs`) stands between,
-//! so that nothing survives even a SIGKILL of the orchestrator.
+//! clean environment, ended as a whole. On Linux a guard process (see `guard.rs`) stands between, so
+//! that nothing survives even a SIGKILL of the orchestrator; on Windows a job object does the same.
 
 use std::{
     collections::BTreeMap,
@@ -27,6 +27,9 @@ pub(super) struct Process {
     guarded: bool,
     ended: bool,
     stderr: StderrTail,
+    /// Ends all processes in it when its last handle closes, whoever closes it.
+    #[cfg(windows)]
+    job: Option<win32job::Job>,
 }
 
 impl Process {
@@ -72,6 +75,8 @@ impl Process {
         else {
             return Err(failed(std::io::Error::other("its pipes could not be opened")));
         };
+        #[cfg(windows)]
+        let job = job_of(server, &child);
         let tail = StderrTail::default();
         tokio::spawn(tail.clone().drain(server.to_owned(), stderr));
         let process = Self {
@@ -81,6 +86,8 @@ impl Process {
             guarded: guard.is_some() && cfg!(target_os = "linux"),
             ended: false,
             stderr: tail,
+            #[cfg(windows)]
+            job,
         };
         Ok((process, stdout, stdin))
     }
@@ -134,17 +141,33 @@ impl Process {
         }
     }
 
-    fn kill_group(&self) {
+    fn kill_group(&mut self) {
         #[cfg(unix)]
         if let Some(pid) = self.leader_pid() {
             rustix::process::kill_process_group(pid, rustix::process::Signal::KILL).ok();
         }
+        #[cfg(windows)]
+        drop(self.job.take());
     }
 
     #[cfg(unix)]
     fn leader_pid(&self) -> Option<rustix::process::Pid> {
         rustix::process::Pid::from_raw(i32::try_from(self.leader?).ok()?)
     }
+}
+
+/// A job object that holds the child and all it starts. Without one only the child itself is ended.
+#[cfg(windows)]
+fn job_of(server: &str, child: &Child) -> Option<win32job::Job> {
+    let mut limits = win32job::ExtendedLimitInfo::new();
+    limits.limit_kill_on_job_close();
+    let made = win32job::Job::create_with_limit_info(&limits).and_then(|job| {
+        if let Some(handle) = child.raw_handle() {
+            job.assign_process(handle as isize)?;
+        }
+        Ok(job)
+    });
+    made.inspect_err(|error| tracing::warn!(server, "no job object: {error}")).ok()
 }
 
 /// The last resort, when a task that owned the process was dropped: the guard ends the whole tree
