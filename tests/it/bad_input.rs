@@ -133,3 +133,23 @@ fn a_full_disk_stops_nothing() {
     assert!(listed["structuredContent"]["audit_problem"].is_string(), "{listed}");
     session.end();
 }
+
+#[test]
+fn the_settings_shown_in_the_readme_are_the_defaults() {
+    let readme = std::fs::read_to_string(crate::support::root().join("README.md")).unwrap();
+    let block = readme
+        .split("```json")
+        .skip(1)
+        .map(|rest| rest.split("```").next().unwrap())
+        .find(|block| block.contains("\"hnswThreshold\""))
+        .unwrap();
+    let shown: Value = serde_json::from_str(block).unwrap();
+    let parse = |text: &str| {
+        let config = orchestrator::config::parse(text, std::path::Path::new("README.md"), &|_| None).unwrap();
+        format!("{:#?}", config.settings)
+    };
+    assert_eq!(parse(&shown.to_string()), parse("{}"));
+    let named: Vec<&String> = shown["orchestrator"].as_object().unwrap().keys().collect();
+    // Every setting there is, so that none is hidden.
+    assert_eq!(named.len(), 13, "{named:?}");
+}
