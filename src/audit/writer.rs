@@ -27,6 +27,8 @@ use crate::{
 
 /// Rows kept in memory while they cannot be written.
 const KEPT_ROWS: usize = 10_000;
+/// Rows written in one transaction at most.
+const WRITTEN_TOGETHER: usize = 256;
 /// How often writing is tried while it fails, and how long another process's lock is waited for then.
 const RETRY_PAUSE: Duration = Duration::from_millis(200);
 const RETRY_BUSY: Duration = Duration::from_millis(50);
@@ -77,7 +79,7 @@ impl Writer {
     pub(super) fn run(mut self, mut inbox: mpsc::Receiver<Job>) {
         let mut tried_at = Instant::now();
         loop {
-            let job = if self.waiting.is_empty() {
+            let first = if self.waiting.is_empty() {
                 inbox.blocking_recv()
             } else {
                 match inbox.try_recv() {
@@ -93,25 +95,35 @@ impl Writer {
                     }
                 }
             };
-            match job {
-                Some(Job::Write(write)) => {
-                    let Write { entry, time_ms, finishes, done } = *write;
-                    let fresh = self.waiting.is_empty();
-                    self.keep(Kept { entry, time_ms, finishes });
-                    // Where rows wait already, nobody waits for one more try.
-                    if fresh {
-                        self.write_waiting(BUSY_TIMEOUT);
-                        tried_at = Instant::now();
+            let Some(first) = first else { return self.write_waiting(LAST_BUSY) };
+            // Where rows wait already, nobody waits for one more try.
+            let fresh = self.waiting.is_empty();
+            let mut told = Vec::new();
+            let mut last = None;
+            // Rows that came together are written together.
+            for job in std::iter::once(first).chain(std::iter::from_fn(|| inbox.try_recv().ok())) {
+                match job {
+                    Job::Write(write) => {
+                        let Write { entry, time_ms, finishes, done } = *write;
+                        self.keep(Kept { entry, time_ms, finishes });
+                        told.push(done);
                     }
-                    done.send(()).ok();
+                    Job::Flush(done) => last = Some(done),
                 }
-                Some(Job::Flush(done)) => {
-                    self.write_waiting(LAST_BUSY);
-                    // Closing it puts all rows into one file.
-                    self.connection = None;
-                    done.send(()).ok();
+                if last.is_some() || told.len() >= WRITTEN_TOGETHER {
+                    break;
                 }
-                None => return self.write_waiting(LAST_BUSY),
+            }
+            if last.is_some() {
+                self.write_waiting(LAST_BUSY);
+                // Closing it puts all rows into one file.
+                self.connection = None;
+            } else if fresh {
+                self.write_waiting(BUSY_TIMEOUT);
+                tried_at = Instant::now();
+            }
+            for done in told.into_iter().chain(last) {
+                done.send(()).ok();
             }
         }
     }
@@ -141,15 +153,18 @@ impl Writer {
 
     fn try_write(&mut self, patience: Duration) -> Result<(), AuditError> {
         let mut repaired = false;
-        while let Some(row) = self.waiting.front() {
+        while !self.waiting.is_empty() {
             let connection = match self.connection.take() {
                 Some(connection) => connection,
                 None => open(&self.file, patience)?,
             };
-            let written = connection.busy_timeout(patience).and_then(|()| write(&connection, row));
+            let count = self.waiting.len().min(WRITTEN_TOGETHER);
+            let written = connection
+                .busy_timeout(patience)
+                .and_then(|()| write_together(&connection, self.waiting.iter().take(count)));
             match written {
                 Ok(()) => {
-                    self.waiting.pop_front();
+                    self.waiting.drain(..count);
                     self.connection = Some(connection);
                 }
                 Err(error) if is_damage(&error) && !repaired => {
@@ -210,6 +225,15 @@ fn begin_anew(file: &Path) -> Result<(), AuditError> {
     let (file, aside) = (file.display(), aside.display());
     tracing::error!("the audit trail {file} is damaged; kept as {aside}, a new one begins");
     Ok(())
+}
+
+/// Writes all of these rows or none.
+fn write_together<'a>(connection: &Connection, rows: impl Iterator<Item = &'a Kept>) -> rusqlite::Result<()> {
+    let transaction = connection.unchecked_transaction()?;
+    for row in rows {
+        write(&transaction, row)?;
+    }
+    transaction.commit()
 }
 
 fn write(connection: &Connection, row: &Kept) -> rusqlite::Result<()> {

@@ -41,6 +41,8 @@ use crate::config::{ChildSettings, Limits, StdioConfig, Timeouts};
 /// A burst of `tools/list_changed` is answered by one listing, this long after its first; and there
 /// is at most one listing in that time.
 const CHANGE_PAUSE: Duration = Duration::from_millis(200);
+/// For the rest of what an ended child said.
+const LAST_WORDS: Duration = Duration::from_millis(100);
 /// For an ended child's exit code to be there, once its pipes are closed.
 const EXIT_CODE_WAIT: Duration = Duration::from_millis(500);
 /// For telling a child that a call is cancelled.
@@ -90,6 +92,7 @@ pub struct Connection {
     last_used: Mutex<Instant>,
     timeouts_in_a_row: AtomicU32,
     was_useful: AtomicBool,
+    blamed: AtomicBool,
     /// Told when a call timed out: is anybody there?
     doubt: Notify,
     /// Cancellations that are on their way to the child.
@@ -178,6 +181,7 @@ impl Connection {
                     last_used: Mutex::new(Instant::now()),
                     timeouts_in_a_row: AtomicU32::new(0),
                     was_useful: AtomicBool::new(false),
+                    blamed: AtomicBool::new(false),
                     doubt: Notify::new(),
                     notices: TaskTracker::new(),
                     stop: CancellationToken::new(),
@@ -196,20 +200,28 @@ impl Connection {
     async fn own(
         self: Arc<Self>,
         running: RunningService<RoleClient, ChildClient>,
-        process: Process,
+        mut process: Process,
         listings: mpsc::Sender<Listing>,
     ) {
         let session = running.cancellation_token();
         let waiting = running.waiting();
         tokio::pin!(waiting);
         let shutdown = self.timeouts().shutdown;
-        let closed = tokio::select! {
-            _ = &mut waiting => true,
-            () = self.stop.cancelled() => false,
-            () = self.follow_changes(&listings) => false,
-            () = self.watch_health() => false,
-        };
-        if !closed {
+        // Whether the session is over, and whether the child ended it.
+        let (mut over, mut by_itself) = (false, false);
+        tokio::select! {
+            _ = &mut waiting => (over, by_itself) = (true, true),
+            // Its pipes may be held open by something that it started.
+            () = process.exited() => by_itself = true,
+            () = self.stop.cancelled() => {}
+            () = self.follow_changes(&listings) => {}
+            () = self.watch_health() => {}
+        }
+        if by_itself && !over {
+            // What it said last is still read.
+            over = timeout(LAST_WORDS, &mut waiting).await.is_ok();
+        }
+        if !over {
             self.notices.close();
             timeout(NOTICE_LIMIT, self.notices.wait()).await.ok();
             session.cancel();
@@ -217,7 +229,7 @@ impl Connection {
             timeout(shutdown, &mut waiting).await.ok();
         }
         let status = process.stop(shutdown).await;
-        if closed && !self.stop.is_cancelled() {
+        if by_itself && !self.stop.is_cancelled() {
             self.end.get_or_init(|| ending(status));
         }
         if let Some(reason) = self.end.get() {
@@ -320,6 +332,11 @@ impl Connection {
     pub(super) fn note_answer(&self) {
         self.timeouts_in_a_row.store(0, Ordering::Release);
         self.was_useful.store(true, Ordering::Release);
+    }
+
+    /// Whether its end is to be counted as a failure: once, however many calls were under way.
+    pub(super) fn take_blame(&self) -> bool {
+        !self.blamed.swap(true, Ordering::AcqRel)
     }
 
     /// Whether any call was ever answered.

@@ -16,10 +16,13 @@ use std::{
     time::Duration,
 };
 
-use rustix::event::{PollFd, PollFlags, poll};
 use rustix::process::{
     Pid, PidfdFlags, Signal, WaitOptions, WaitStatus, getpid, getppid, kill_process, pidfd_open,
     set_child_subreaper, wait,
+};
+use rustix::{
+    event::{PollFd, PollFlags, poll},
+    io::Errno,
 };
 use tokio::{
     signal::unix::{SignalKind, signal},
@@ -94,7 +97,7 @@ async fn guard(
         loop {
             tokio::select! {
                 _ = ended_children.recv() => {
-                    if let Some(code) = reap(child) {
+                    if let Some(code) = reap(child).code {
                         break code;
                     }
                 }
@@ -141,15 +144,25 @@ fn release_standard_streams() -> std::io::Result<()> {
     Ok(())
 }
 
-/// Takes in every ended child, adopted ones too, and returns the exit code of `child` if it is one.
-fn reap(child: Option<Pid>) -> Option<u8> {
+/// What became of our children so far.
+struct Reaped {
+    /// The exit code of the child that was asked for, if it is one of them.
+    code: Option<u8>,
+    /// Whether there is no child left at all, adopted ones included.
+    all: bool,
+}
+
+/// Takes in every ended child, adopted ones too.
+fn reap(child: Option<Pid>) -> Reaped {
     let mut code = None;
-    while let Ok(Some((pid, status))) = wait(WaitOptions::NOHANG) {
-        if Some(pid) == child {
-            code = Some(exit_code(status));
+    loop {
+        match wait(WaitOptions::NOHANG) {
+            Ok(Some((pid, status))) if Some(pid) == child => code = Some(exit_code(status)),
+            Ok(Some(_)) => {}
+            Ok(None) => return Reaped { code, all: false },
+            Err(error) => return Reaped { code, all: error == Errno::CHILD },
         }
     }
-    code
 }
 
 fn exit_code(status: WaitStatus) -> u8 {
@@ -164,16 +177,18 @@ async fn end_tree(child: Option<Pid>, patience: Duration, grace: Duration) -> u8
     let kill_at = terminate_at + grace;
     let (mut terminated, mut code) = (false, None);
     loop {
-        code = code.or(reap(child));
-        let alive = descendants(getpid());
-        if alive.is_empty() {
+        let reaped = reap(child);
+        code = code.or(reaped.code);
+        // Only the system knows for certain: a process whose first thread has ended looks dead in /proc.
+        if reaped.all {
             return code.unwrap_or(137);
         }
+        let below = descendants(getpid());
         let now = Instant::now();
         if now >= kill_at {
-            signal_all(&alive, Signal::KILL);
+            signal_all(&below, Signal::KILL);
         } else if now >= terminate_at && !terminated {
-            signal_all(&alive, Signal::TERM);
+            signal_all(&below, Signal::TERM);
             terminated = true;
         }
         sleep_until(now + SWEEP_INTERVAL).await;
@@ -186,32 +201,39 @@ fn signal_all(processes: &[Pid], signal: Signal) {
     }
 }
 
-/// All living processes below `root`, by the parent links in /proc.
-fn descendants(root: Pid) -> Vec<Pid> {
-    let parents: Vec<(i32, i32)> = fs::read_dir("/proc")
-        .into_iter()
-        .flatten()
-        .flatten()
-        .filter_map(|entry| entry.file_name().to_str()?.parse::<i32>().ok())
-        .filter_map(|pid| Some((pid, living_parent(&fs::read_to_string(format!("/proc/{pid}/stat")).ok()?)?)))
-        .collect();
-    let mut found = vec![root.as_raw_nonzero().get()];
+/// All processes below `root`, by the parent links in /proc. Zombies are among them: one may be a
+/// process whose first thread has ended while others of it run and have children.
+pub(super) fn descendants(root: Pid) -> Vec<Pid> {
+    let links = parent_links();
+    let mut found = vec![root];
     let mut next = 0;
     while next < found.len() {
         let parent = found[next];
-        found.extend(parents.iter().filter(|(_, of)| *of == parent).map(|(pid, _)| *pid));
+        found.extend(links.iter().filter(|(_, of)| *of == parent).map(|(pid, _)| *pid));
         next += 1;
     }
-    found.into_iter().skip(1).filter_map(Pid::from_raw).collect()
+    found.split_off(1)
 }
 
-/// Parent process id from a line of `/proc/PID/stat`, none for a zombie. The second field is the
-/// program's name in parentheses, which may itself hold spaces and parentheses (proc(5)).
-fn living_parent(stat: &str) -> Option<i32> {
-    let mut fields = stat.rsplit_once(')')?.1.split_ascii_whitespace();
-    let state = fields.next()?;
-    let parent = fields.next()?.parse().ok()?;
-    (state != "Z" && state != "X").then_some(parent)
+/// The processes directly below `parent`.
+pub(super) fn children(parent: Pid) -> Vec<Pid> {
+    parent_links().into_iter().filter(|(_, of)| *of == parent).map(|(pid, _)| pid).collect()
+}
+
+/// All processes with their parents.
+fn parent_links() -> Vec<(Pid, Pid)> {
+    let link = |pid: i32| {
+        let parent = parent(&fs::read_to_string(format!("/proc/{pid}/stat")).ok()?)?;
+        Some((Pid::from_raw(pid)?, Pid::from_raw(parent)?))
+    };
+    let entries = fs::read_dir("/proc").into_iter().flatten().flatten();
+    entries.filter_map(|entry| link(entry.file_name().to_str()?.parse().ok()?)).collect()
+}
+
+/// Parent process id from a line of `/proc/PID/stat`. The second field is the program's name in
+/// parentheses, which may itself hold spaces and parentheses (proc(5)).
+fn parent(stat: &str) -> Option<i32> {
+    stat.rsplit_once(')')?.1.split_ascii_whitespace().nth(1)?.parse().ok()
 }
 
 #[cfg(test)]
@@ -220,9 +242,9 @@ mod tests {
 
     #[test]
     fn the_parent_is_read_past_any_program_name() {
-        assert_eq!(living_parent("12 (node) S 7 12 12 0"), Some(7));
-        assert_eq!(living_parent("12 (a) b (c) R 9 1 1"), Some(9));
-        assert_eq!(living_parent("12 (sh) Z 7 12 12 0"), None);
-        assert_eq!(living_parent("garbage"), None);
+        assert_eq!(parent("12 (node) S 7 12 12 0"), Some(7));
+        assert_eq!(parent("12 (a) b (c) R 9 1 1"), Some(9));
+        assert_eq!(parent("12 (sh) Z 7 12 12 0"), Some(7));
+        assert_eq!(parent("garbage"), None);
     }
 }

@@ -10,6 +10,8 @@ mod gate;
 pub mod guard;
 mod handshake;
 mod listing;
+#[cfg(target_os = "linux")]
+pub mod orphans;
 mod pool;
 mod process;
 mod relay;

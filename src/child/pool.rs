@@ -199,12 +199,22 @@ impl Pool {
             let outcome = match connection {
                 Ok(connection) => {
                     *attempts += 1;
-                    connection.call(request, caller).await
+                    let outcome = connection.call(request, caller).await;
+                    let crashed = matches!(outcome, Err(CallError::Closed { .. }));
+                    admission.verdict = if crashed && !connection.take_blame() {
+                        Verdict::Neutral
+                    } else {
+                        verdict(&outcome)
+                    };
+                    outcome
                 }
-                Err(error) => Err(CallError::Connect(error)),
+                Err(error) => {
+                    let outcome = Err(CallError::Connect(error));
+                    admission.verdict = verdict(&outcome);
+                    outcome
+                }
             };
             times.took = sent_at.elapsed();
-            admission.verdict = verdict(&outcome);
             drop(admission);
             match outcome {
                 Err(error)

@@ -69,7 +69,7 @@ impl Process {
             command: config.command.clone(),
             source,
         };
-        let mut child = command.spawn().map_err(failed)?;
+        let mut child = spawn(&mut command).map_err(failed)?;
         let (Some(stdin), Some(stdout), Some(stderr)) =
             (child.stdin.take(), child.stdout.take(), child.stderr.take())
         else {
@@ -109,7 +109,26 @@ impl Process {
         // A child that ended in time may have left others of its group behind.
         self.kill_group();
         self.ended = true;
+        #[cfg(target_os = "linux")]
+        self.sweep_after(status).await;
         status
+    }
+
+    /// Returns when the child, or the guard before it, has ended. May be dropped and called again.
+    pub(super) async fn exited(&mut self) {
+        self.child.wait().await.ok();
+    }
+
+    /// A guard ends by itself; one that was killed has left all others to us.
+    #[cfg(target_os = "linux")]
+    async fn sweep_after(&self, status: Option<ExitStatus>) {
+        use std::os::unix::process::ExitStatusExt;
+        if let Some(leader) = self.leader {
+            super::orphans::disown(leader);
+        }
+        if self.guarded && status.is_none_or(|status| status.signal().is_some()) {
+            super::orphans::sweep().await;
+        }
     }
 
     async fn wait_in_steps(&mut self, grace: Duration) -> Option<ExitStatus> {
@@ -184,6 +203,16 @@ impl Drop for Process {
             self.child.start_kill().ok();
         }
     }
+}
+
+#[cfg(target_os = "linux")]
+fn spawn(command: &mut Command) -> std::io::Result<Child> {
+    super::orphans::owning(|| command.spawn(), |spawned| spawned.as_ref().ok()?.id())
+}
+
+#[cfg(not(target_os = "linux"))]
+fn spawn(command: &mut Command) -> std::io::Result<Child> {
+    command.spawn()
 }
 
 #[cfg(target_os = "linux")]

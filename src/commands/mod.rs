@@ -37,8 +37,11 @@ impl Context {
     }
 }
 
-/// This executable. `/proc/self/exe` stays right when the file is replaced by a newer one.
+/// This executable, as guard of children. `/proc/self/exe` stays right when the file is replaced by a
+/// newer one.
 fn guard() -> Option<std::path::PathBuf> {
+    #[cfg(target_os = "linux")]
+    crate::child::orphans::adopt();
     if cfg!(target_os = "linux") { Some("/proc/self/exe".into()) } else { std::env::current_exe().ok() }
 }
 

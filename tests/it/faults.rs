@@ -266,6 +266,19 @@ fn b15_the_breaker_opens_and_one_good_probe_closes_it() {
 }
 
 #[test]
+fn b15_one_crash_counts_once_however_many_calls_it_costs() {
+    let (_sandbox, mut session) = serve(json!({"one": child(&["--name", "one"])}), &json!({}));
+    session.call("one:whoami", &json!({}));
+    let ids: Vec<u64> = (0..10).map(|_| session.begin_call("one:sleep", &json!({"ms": 30_000}))).collect();
+    session.call("one:crash", &json!({}));
+    for id in ids {
+        assert!(first_text(&session.answer(id)["result"]).contains("its outcome is unknown"));
+    }
+    assert_eq!(first_text(&session.call("one:whoami", &json!({}))), "one", "the breaker is closed");
+    session.end();
+}
+
+#[test]
 fn b15_tools_of_an_open_server_are_found_but_not_routed_to() {
     if !crate::support::has_model() {
         return;

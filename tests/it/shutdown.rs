@@ -93,3 +93,58 @@ fn nothing_is_left_when_it_ends_while_children_start() {
     session.wait();
     nothing_is_left(mark);
 }
+
+#[test]
+fn a_killed_guard_is_noticed_and_what_it_guarded_goes_with_it() {
+    let mark = "leak-guard-3c1d";
+    let (_sandbox, mut session) = running(mark);
+    let state = |session: &mut Session, server: &str| {
+        session.tool("list_servers", &json!({"server": server}))["structuredContent"]["servers"][0].clone()
+    };
+    let before = processes_with(mark);
+    for server in ["plain", "deaf", "wrapped", "parent", "escaped"] {
+        let guard = state(&mut session, server)["pid"].as_u64().unwrap();
+        assert!(Command::new("kill").args(["-KILL", &guard.to_string()]).status().unwrap().success());
+        wait_until("a new child runs", || {
+            let now = state(&mut session, server);
+            (now["state"] == "ready" && now["pid"] != guard).then_some(())
+        });
+        let result = session.call(&format!("{server}:echo"), &json!({"message": "again"}));
+        assert_eq!(first_text(&result), "again", "{server}");
+    }
+    wait_until("all of before are gone", || {
+        let now = processes_with(mark);
+        before.iter().all(|pid| !now.contains(pid)).then_some(())
+    });
+    session.end();
+    assert_eq!(processes_with(mark), Vec::<u32>::new());
+}
+
+#[test]
+fn a_tree_below_a_thread_of_a_dead_leader_is_found() {
+    let mark = "leak-leader-60fe";
+    // Its first thread ends while another goes on: in /proc it looks dead, and its children do not.
+    let script = "import ctypes, subprocess, threading, time\n\
+        threading.Thread(target=lambda: (subprocess.Popen(['sleep', '3600']), time.sleep(3600))).start()\n\
+        time.sleep(0.5)\n\
+        ctypes.CDLL(None).pthread_exit(None)";
+    let fixture = fixture();
+    let fixture = fixture.to_str().unwrap();
+    let program = format!("python3 -c \"$SCRIPT\" </dev/null >/dev/null 2>&1 & exec {fixture}");
+    let server =
+        json!({"command": "sh", "args": ["-c", program], "env": {"LEAK_MARK": mark, "SCRIPT": script}});
+    let sandbox = Sandbox::with_settings(json!({"one": server}), json!({"timeouts": {"shutdown": 0.5}}));
+    let mut session = sandbox.serve();
+    session.call("one:echo", &json!({"message": "up"}));
+    // The guard, the fixture, a Python whose leader is gone, and its sleep.
+    let looks_dead = |pid: &u32| {
+        let stat = |pid: &str| std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+        let own = stat(&pid.to_string());
+        let parent = own.rsplit_once(')').and_then(|(_, rest)| rest.split_whitespace().nth(1)).unwrap_or("0");
+        own.contains("(sleep)") && stat(parent).contains(") Z ")
+    };
+    wait_until("it runs", || processes_with(mark).iter().any(looks_dead).then_some(()));
+    signal(&session, "KILL");
+    assert!(!session.wait().success());
+    nothing_is_left(mark);
+}
