@@ -2,7 +2,13 @@
 //! held as a whole: it is dropped as it comes, and only the JSON-RPC id in it is picked out, so that
 //! whoever waits on that id can be told at once.
 
-use tokio::io::{AsyncBufReadExt, AsyncRead, BufReader};
+use std::sync::Arc;
+
+use serde::Serialize;
+use tokio::{
+    io::{AsyncBufReadExt, AsyncRead, AsyncWrite, AsyncWriteExt, BufReader},
+    sync::Mutex,
+};
 
 /// Buffers above this are given back after the line that needed them.
 const KEPT_BYTES: usize = 256 * 1024;
@@ -71,6 +77,43 @@ impl<R: AsyncRead + Unpin> Lines<R> {
     }
 }
 
+/// The line of a message without its byte order mark and blanks.
+pub(crate) fn trimmed(line: &[u8]) -> &[u8] {
+    line.strip_prefix(b"\xef\xbb\xbf").unwrap_or(line).trim_ascii()
+}
+
+/// Writes messages, a line each. Clones share the pipe.
+pub(crate) struct LineWriter<W>(Arc<Mutex<Option<W>>>);
+
+impl<W> Clone for LineWriter<W> {
+    fn clone(&self) -> Self {
+        Self(Arc::clone(&self.0))
+    }
+}
+
+impl<W: AsyncWrite + Unpin> LineWriter<W> {
+    pub(crate) fn new(pipe: W) -> Self {
+        Self(Arc::new(Mutex::new(Some(pipe))))
+    }
+
+    /// Writes a message as JSON. Waits while others write, and while the other side does not read.
+    pub(crate) async fn write(&self, message: &impl Serialize) -> std::io::Result<()> {
+        let mut line = serde_json::to_vec(message)?;
+        line.push(b'\n');
+        let mut pipe = self.0.lock().await;
+        let Some(pipe) = pipe.as_mut() else {
+            return Err(std::io::Error::from(std::io::ErrorKind::NotConnected));
+        };
+        pipe.write_all(&line).await?;
+        pipe.flush().await
+    }
+
+    /// Closes the pipe.
+    pub(crate) async fn close(&self) {
+        self.0.lock().await.take();
+    }
+}
+
 /// Finds the value of `id` at the top of a JSON object, byte by byte, in constant memory. What is no
 /// JSON has no id, or one that nobody waits for.
 #[derive(Debug, Default)]
@@ -111,10 +154,11 @@ impl IdFinder {
     }
 
     fn push(&mut self, bytes: &[u8]) {
-        if self.found.is_none() {
-            for byte in bytes {
-                self.step(*byte);
+        for byte in bytes {
+            if self.found.is_some() {
+                return;
             }
+            self.step(*byte);
         }
     }
 
@@ -164,7 +208,8 @@ impl IdFinder {
             return;
         }
         let token = if self.at_key { &mut self.key } else { &mut self.value };
-        if token.len() < TOKEN_BYTES && !byte.is_ascii_whitespace() {
+        let blank = byte.is_ascii_whitespace() && self.text == Text::Outside;
+        if token.len() < TOKEN_BYTES && !blank {
             token.push(byte);
         }
     }
@@ -215,7 +260,7 @@ mod tests {
     fn the_id_is_that_of_the_top() {
         let find = |text: &str| IdFinder::find(text.as_bytes());
         assert_eq!(find(r#"{"jsonrpc":"2.0","id":7,"result":{}}"#), Some(json!(7)));
-        assert_eq!(find(r#"{"result":{"id":1},"x":"\",\"id\":2","id" : "a b"}"#), Some(json!("ab")));
+        assert_eq!(find(r#"{"result":{"id":1},"x":"\",\"id\":2","id" : "a b"}"#), Some(json!("a b")));
         assert_eq!(find(r#"{"id":5,"result":"#), Some(json!(5)), "the rest may be missing");
         assert_eq!(find(r#"[{"id":5}]"#), None);
         assert_eq!(find("\"id\":5"), None);

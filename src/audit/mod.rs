@@ -171,16 +171,17 @@ impl Audit {
         Self { jobs, problem }
     }
 
-    /// Writes a row; returns when it is on disk, or waits in memory because that cannot be.
-    pub async fn record(&self, entry: Entry) {
+    /// Writes a row. Returns when the database has it (it then survives the end of this process, and
+    /// that of the machine once the system has written it), or when it waits in memory because that
+    /// cannot be; says which.
+    pub async fn record(&self, entry: Entry) -> bool {
         self.send(|done| Job::Write(Box::new(Write { entry, time_ms: now_ms(), finishes: false, done })))
-            .await;
+            .await
     }
 
-    /// Completes the row of a call that was recorded as started.
-    pub async fn finish(&self, entry: Entry) {
-        self.send(|done| Job::Write(Box::new(Write { entry, time_ms: now_ms(), finishes: true, done })))
-            .await;
+    /// Completes the row of a call that was recorded as started; as [`Self::record`].
+    pub async fn finish(&self, entry: Entry) -> bool {
+        self.send(|done| Job::Write(Box::new(Write { entry, time_ms: now_ms(), finishes: true, done }))).await
     }
 
     /// Gives rows that wait in memory a last chance.
@@ -188,11 +189,17 @@ impl Audit {
         self.send(Job::Flush).await;
     }
 
-    async fn send(&self, job: impl FnOnce(oneshot::Sender<()>) -> Job) {
+    async fn send(&self, job: impl FnOnce(oneshot::Sender<bool>) -> Job) -> bool {
         let (done, written) = oneshot::channel();
-        if self.jobs.send(job(done)).await.is_ok() {
-            // An error means that the thread is gone; it has told why.
-            written.await.ok();
+        let sent = self.jobs.send(job(done)).await.is_ok();
+        match written.await {
+            Ok(written) if sent => written,
+            _ => {
+                if self.problem().is_none() {
+                    tell(&self.problem, Some("the audit trail's thread has ended".to_owned()));
+                }
+                false
+            }
         }
     }
 

@@ -42,7 +42,7 @@ pub(super) enum Job {
     /// A row.
     Write(Box<Write>),
     /// A last try with all rows that wait.
-    Flush(oneshot::Sender<()>),
+    Flush(oneshot::Sender<bool>),
 }
 
 /// A row to be written.
@@ -51,8 +51,8 @@ pub(super) struct Write {
     pub(super) time_ms: i64,
     /// Whether it completes the row of the same request and kind.
     pub(super) finishes: bool,
-    /// Told when the row is on disk or waits.
-    pub(super) done: oneshot::Sender<()>,
+    /// Told when the row is on disk (true) or waits (false).
+    pub(super) done: oneshot::Sender<bool>,
 }
 
 /// A row that waits.
@@ -123,7 +123,7 @@ impl Writer {
                 tried_at = Instant::now();
             }
             for done in told.into_iter().chain(last) {
-                done.send(()).ok();
+                done.send(self.waiting.is_empty()).ok();
             }
         }
     }
@@ -148,6 +148,10 @@ impl Writer {
             let reason = report::chain(&error);
             format!("{reason}; {} rows wait in memory{lost}", self.waiting.len())
         });
+        if problem.is_none() && self.lost > 0 {
+            tracing::error!("{} rows of the audit trail are lost: more waited than could be kept", self.lost);
+            self.lost = 0;
+        }
         tell(&self.problem, problem);
     }
 

@@ -85,8 +85,7 @@ impl Breaker {
                 self.state = State::HalfOpen { probing: true };
                 Ok(Permit { probe: true })
             }
-            // The probe decides; nobody knows when. A short pause is a good guess.
-            State::HalfOpen { probing: true } => Err(Duration::from_secs(1).min(self.settings.open_for)),
+            State::HalfOpen { probing: true } => Err(self.probe_guess()),
         }
     }
 
@@ -111,6 +110,20 @@ impl Breaker {
             State::Open { until } if now < until => (BreakerState::Open, Some(until - now)),
             State::Open { .. } | State::HalfOpen { .. } => (BreakerState::HalfOpen, None),
         }
+    }
+
+    /// How long no call passes, as far as that is known; none where one may.
+    pub(super) fn refuses(&self, now: Instant) -> Option<Duration> {
+        match self.state {
+            State::Open { until } if now < until => Some(until - now),
+            State::HalfOpen { probing: true } => Some(self.probe_guess()),
+            _ => None,
+        }
+    }
+
+    /// A probe decides; nobody knows when. A short pause is a good guess.
+    fn probe_guess(&self) -> Duration {
+        Duration::from_secs(1).min(self.settings.open_for)
     }
 
     /// Forgets all failures: the user wants another try.

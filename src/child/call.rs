@@ -7,8 +7,7 @@ use rmcp::{
     ServiceError,
     model::{
         CallToolRequest, CallToolRequestParams, CallToolResult, ClientRequest, ContentBlock, InputRequest,
-        InputRequiredResult, InputResponses, JsonObject, ProgressNotification, ServerNotification,
-        ServerRequest, ServerResult,
+        InputRequiredResult, InputResponses, JsonObject, ServerRequest, ServerResult,
     },
     service::PeerRequestOptions,
 };
@@ -18,7 +17,7 @@ use tokio::time::{Instant, sleep_until, timeout};
 
 use super::{
     CallError, Connection,
-    relay::{Caller, tell},
+    relay::{Caller, REQUESTS_AT_ONCE, offers, tell},
     transport::{ProgressWatch, UNREADABLE},
 };
 
@@ -67,10 +66,8 @@ impl Connection {
         for _ in 0..INPUT_ROUNDS {
             let raw = self.exchange(&request.tool, params.clone(), caller, until).await?;
             let answer = read_answer(raw).map_err(|reason| self.invalid_answer(&request.tool, &reason))?;
-            let Answer::InputRequired(wanted) = answer else {
-                self.note_answer();
-                return Ok(answer);
-            };
+            self.note_answer();
+            let Answer::InputRequired(wanted) = answer else { return Ok(answer) };
             if caller.host.as_ref().is_some_and(|host| host.takes_input_requests()) {
                 return Ok(Answer::InputRequired(wanted));
             }
@@ -120,7 +117,11 @@ impl Connection {
             Ok(Ok(handle)) => handle,
             // The session ended before the request left.
             Ok(Err(_)) => return Err(self.closed(tool, false).await),
-            Err(_) => return Err(self.timed_out(tool, self.timeouts().call)),
+            // So many wait already that it was not even taken in.
+            Err(_) => {
+                let (server, running) = (self.server().to_owned(), self.in_flight());
+                return Err(CallError::Busy { server, running, queued: 0 });
+            }
         };
         let id = handle.id.clone();
         let mut progress = self.wire().watch_progress(handle.progress_token.clone());
@@ -132,14 +133,13 @@ impl Connection {
         loop {
             tokio::select! {
                 answer = &mut response => {
-                    if unshown {
-                        show_progress(&mut progress, caller).await;
-                    }
+                    // What it told before its answer is shown before it.
+                    show_progress(&mut progress, caller).await;
                     return self.raw_result(tool, answer).await;
                 }
                 Ok(()) = progress.latest.changed() => {
                     silent_until = Instant::now() + self.timeouts().call;
-                    unshown = progress.is_news();
+                    unshown = caller.progress.is_some();
                 }
                 () = sleep_until(show_at), if unshown => {
                     show_progress(&mut progress, caller).await;
@@ -159,6 +159,7 @@ impl Connection {
                 }
                 () = caller.cancel.cancelled() => {
                     self.tell_cancelled(id, "the caller cancelled");
+                    self.note_cancelled();
                     return Err(CallError::Cancelled { server: self.server().to_owned(), tool: tool.to_owned() });
                 }
             }
@@ -202,10 +203,16 @@ impl Connection {
         caller: &Caller,
         until: Instant,
     ) -> Result<(Option<InputResponses>, Option<String>), CallError> {
-        let requests = wanted.input_requests.unwrap_or_default();
-        let Some(host) = &caller.host else {
-            return Err(self.invalid_answer(tool, "it asks for input, and there is nobody to ask"));
+        let refused = |reason: &str| CallError::InputRefused {
+            server: self.server().to_owned(),
+            tool: tool.to_owned(),
+            reason: reason.to_owned(),
         };
+        let requests = wanted.input_requests.unwrap_or_default();
+        if requests.len() > REQUESTS_AT_ONCE {
+            return Err(self.invalid_answer(tool, "it asks for too much input at once"));
+        }
+        let host = caller.host.as_ref().ok_or_else(|| refused("there is nobody to ask"))?;
         let mut responses = BTreeMap::new();
         for (key, request) in requests {
             let request = match request {
@@ -214,19 +221,18 @@ impl Connection {
                 InputRequest::ListRoots(request) => ServerRequest::ListRootsRequest(request),
                 _ => return Err(self.invalid_answer(tool, "it asks for input of an unknown kind")),
             };
+            if !offers(&host.capabilities(), &request) {
+                return Err(refused("the client does not offer this"));
+            }
             let answer = tokio::select! {
                 answer = tokio::time::timeout_at(until, host.ask(request)) => answer,
                 () = caller.cancel.cancelled() => {
                     return Err(CallError::Cancelled { server: self.server().to_owned(), tool: tool.to_owned() });
                 }
             };
-            let answer =
-                answer.map_err(|_| self.timed_out(tool, self.timeouts().call_total))?.map_err(|error| {
-                    self.invalid_answer(
-                        tool,
-                        &format!("it asks for input, and the client says: {}", error.message),
-                    )
-                })?;
+            let answer = answer
+                .map_err(|_| refused("the client did not answer in time"))?
+                .map_err(|error| refused(&format!("the client says: {}", error.message)))?;
             responses.insert(key, json!(answer));
         }
         Ok(((!responses.is_empty()).then_some(responses), wanted.request_state))
@@ -257,14 +263,13 @@ impl Connection {
     }
 }
 
-/// Hands the newest progress on under the host's own token.
+/// Hands the newest progress on to the host, if it has not seen as much.
 async fn show_progress(progress: &mut ProgressWatch, caller: &Caller) {
-    if let (Some(mut latest), Some(token), Some(host)) =
-        (progress.take_news(), &caller.progress, &caller.host)
+    let latest = progress.latest.borrow_and_update().clone();
+    if let (Some(latest), Some(shown), Some(host)) = (latest, &caller.progress, &caller.host)
+        && let Some(notification) = shown.advance(latest)
     {
-        latest.progress_token = token.clone();
-        let notification = ProgressNotification::new(latest);
-        tell(&**host, ServerNotification::ProgressNotification(notification)).await;
+        tell(&**host, notification).await;
     }
 }
 

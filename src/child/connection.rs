@@ -5,7 +5,7 @@
 use std::{
     process::ExitStatus,
     sync::{
-        Arc, Mutex, OnceLock, PoisonError,
+        Arc, Mutex, MutexGuard, OnceLock, PoisonError,
         atomic::{AtomicBool, AtomicU32, AtomicUsize, Ordering},
     },
     time::Duration,
@@ -13,42 +13,32 @@ use std::{
 
 use arc_swap::ArcSwap;
 use rmcp::{
-    Peer, RoleClient,
-    model::{
-        CancelledNotificationParam, ClientRequest, DiscoverRequest, DiscoverRequestParams, PingRequest,
-        RequestId, ServerPeerInfo, SubscriptionFilter,
-    },
-    service::{RunningService, serve_directly},
+    Peer, RoleClient, ServiceError,
+    model::{CancelledNotificationParam, ClientRequest, RequestId, ServerPeerInfo, ServerResult},
+    service::{PeerRequestOptions, RunningService, serve_directly},
 };
 use tokio::{
     sync::{Notify, mpsc},
-    task::JoinHandle,
     time::{Instant, timeout},
 };
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use super::{
-    ConnectError, Lifecycle, Listing, Noise,
-    handshake::{HandshakeError, shake_hands},
-    listing::{ListError, list_tools},
+    Lifecycle, Listing, Noise,
+    handshake::shake_hands,
+    listing::list_tools,
     process::Process,
     relay::{Callers, ChildClient, Hosts, relay_logs},
+    start::{Failed, Failure, in_words, start_limit},
     stderr::StderrTail,
     transport::{ChildTransport, Wire},
 };
 use crate::config::{ChildSettings, Limits, StdioConfig, Timeouts};
 
-/// A burst of `tools/list_changed` is answered by one listing, this long after its first; and there
-/// is at most one listing in that time.
-const CHANGE_PAUSE: Duration = Duration::from_millis(200);
 /// For the rest of what an ended child said.
 const LAST_WORDS: Duration = Duration::from_millis(100);
-/// For an ended child's exit code to be there, once its pipes are closed.
-const EXIT_CODE_WAIT: Duration = Duration::from_millis(500);
 /// For telling a child that a call is cancelled.
 const NOTICE_LIMIT: Duration = Duration::from_secs(1);
-/// Calls that time out in a row, with no answer in between, after which a child is taken for dead.
-const TIMEOUTS_IN_A_ROW: u32 = 3;
 /// More uses than there ever are: no further one begins.
 const CLOSING: usize = usize::MAX / 2;
 
@@ -88,7 +78,9 @@ pub struct Connection {
     wire: Arc<Wire>,
     pub(super) callers: Arc<Callers>,
     /// Calls under way, or [`CLOSING`].
-    uses: AtomicUsize,
+    uses: Arc<AtomicUsize>,
+    /// A call that its caller gave up may keep the child busy until then.
+    busy_until: Mutex<Instant>,
     last_used: Mutex<Instant>,
     timeouts_in_a_row: AtomicU32,
     was_useful: AtomicBool,
@@ -152,8 +144,10 @@ impl Connection {
         let mut transport = ChildTransport::new(stdout, stdin, Arc::clone(&wire));
 
         let setup = async {
-            let limit = start_limit(&config.command, &timeouts);
-            let shaking = shake_hands(&mut transport, &wire, &client, lifecycle, timeouts.discover);
+            let limit = start_limit(config, &timeouts, lifecycle.is_some());
+            // A child that is known to be modern is given more time, but may have become another.
+            let patience = if lifecycle == Some(Lifecycle::Discover) { limit / 2 } else { timeouts.discover };
+            let shaking = shake_hands(&mut transport, &wire, &client, lifecycle, patience);
             let info = match timeout(limit, shaking).await {
                 Ok(shaken) => shaken.map_err(Failure::Handshake)?,
                 Err(_) => return Err(Failure::Timeout("initialize", limit)),
@@ -177,7 +171,8 @@ impl Connection {
                     settings,
                     wire,
                     callers,
-                    uses: AtomicUsize::new(0),
+                    uses: Arc::default(),
+                    busy_until: Mutex::new(Instant::now()),
                     last_used: Mutex::new(Instant::now()),
                     timeouts_in_a_row: AtomicU32::new(0),
                     was_useful: AtomicBool::new(false),
@@ -238,88 +233,39 @@ impl Connection {
         self.ended.cancel();
     }
 
-    /// Lists the tools anew whenever the child says that they changed. Never returns.
-    async fn follow_changes(&self, listings: &mpsc::Sender<Listing>) {
-        // A child of the 2026-07-28 protocol tells only those who listen. What it tells is seen by the
-        // transport; the subscription only has to live.
-        let _subscription = self.listen_for_changes().await;
-        loop {
-            self.wire.tools_changed.notified().await;
-            tokio::time::sleep(CHANGE_PAUSE).await;
-            match list(&self.server, &self.peer, &self.settings).await {
-                Ok(listing) => {
-                    self.listing.store(Arc::new(listing.clone()));
-                    listings.send(listing).await.ok();
-                }
-                Err(failure) => {
-                    tracing::warn!(
-                        server = self.server,
-                        "its tools changed but could not be listed: {failure:?}"
-                    );
-                }
+    /// Tells the child that nobody waits for an answer any more, without waiting for it to be told. A
+    /// child that does not even take this in, while nothing else is under way that may keep it busy, is
+    /// of no use to anybody: it is ended like one that crashed.
+    pub(super) fn tell_cancelled(&self, request: RequestId, reason: &str) {
+        let (peer, stop, end) = (self.peer.clone(), self.stop.clone(), Arc::clone(&self.end));
+        let uses = Arc::clone(&self.uses);
+        let notice = CancelledNotificationParam::new(Some(request), Some(reason.to_owned()));
+        self.notices.spawn(async move {
+            let told = timeout(NOTICE_LIMIT, peer.notify_cancelled(notice)).await;
+            if told.is_err() && uses.load(Ordering::Acquire) == 0 {
+                end.get_or_init(|| "it reads nothing any more".to_owned());
+                stop.cancel();
             }
-        }
+        });
     }
 
-    async fn listen_for_changes(&self) -> Option<rmcp::service::Subscription> {
-        let info = self.peer.peer_info()?;
-        let tells = info.capabilities.tools.as_ref().is_some_and(|tools| tools.list_changed == Some(true));
-        if info.protocol_version.has_initialize() || !tells {
-            return None;
+    /// A request of our own, with a deadline; none when it passes. The child is told then.
+    pub(super) async fn ask(
+        &self,
+        request: ClientRequest,
+        limit: Duration,
+    ) -> Option<Result<ServerResult, ServiceError>> {
+        let sending = self.peer.send_cancellable_request(request, PeerRequestOptions::no_options());
+        let handle = match timeout(limit, sending).await.ok()? {
+            Ok(handle) => handle,
+            Err(error) => return Some(Err(error)),
+        };
+        let id = handle.id.clone();
+        let answer = timeout(limit, handle.await_response()).await;
+        if answer.is_err() {
+            self.tell_cancelled(id, "no answer in time");
         }
-        let filter = SubscriptionFilter::builder().tools_list_changed().build();
-        let listening = timeout(self.timeouts().list, self.peer.listen(filter)).await;
-        match listening {
-            Ok(Ok(subscription)) => Some(subscription),
-            failed => {
-                tracing::debug!(server = self.server, "it does not tell of changes: {:?}", failed.err());
-                None
-            }
-        }
-    }
-
-    /// Pings a child that was silent for long, or that let a call time out. Returns when it is dead.
-    async fn watch_health(&self) {
-        let timeouts = self.timeouts();
-        loop {
-            let silent = self.wire.heard().elapsed();
-            let pause = timeouts.ping_every.saturating_sub(silent).max(Duration::from_millis(10));
-            tokio::select! {
-                () = self.doubt.notified() => {
-                    if self.timeouts_in_a_row.load(Ordering::Acquire) >= TIMEOUTS_IN_A_ROW {
-                        self.end.get_or_init(|| format!("{TIMEOUTS_IN_A_ROW} calls in a row had no answer"));
-                        return;
-                    }
-                }
-                () = tokio::time::sleep(pause) => {
-                    // Many servers do one thing at a time: while a call runs, its deadline counts.
-                    if self.in_flight() > 0 || self.wire.heard().elapsed() < timeouts.ping_every {
-                        if self.in_flight() > 0 {
-                            tokio::time::sleep(Duration::from_secs(1).min(timeouts.ping_every)).await;
-                        }
-                        continue;
-                    }
-                }
-            }
-            let asked = std::time::Instant::now();
-            let answer = timeout(timeouts.ping, self.peer.send_request(self.ping())).await;
-            // Whatever it says, an error too, somebody is there.
-            if answer.is_err() && self.wire.heard() < asked {
-                let seconds = timeouts.ping.as_secs_f32();
-                self.end.get_or_init(|| format!("it answered no ping within {seconds} s"));
-                return;
-            }
-        }
-    }
-
-    /// A request that any server answers. The 2026-07-28 protocol has no ping.
-    fn ping(&self) -> ClientRequest {
-        let modern = self.peer.peer_info().is_some_and(|info| !info.protocol_version.has_initialize());
-        if modern {
-            ClientRequest::DiscoverRequest(DiscoverRequest::new(DiscoverRequestParams {}))
-        } else {
-            ClientRequest::PingRequest(PingRequest::default())
-        }
+        answer.ok()
     }
 
     /// A call brought no answer in time.
@@ -328,15 +274,38 @@ impl Connection {
         self.doubt.notify_one();
     }
 
+    /// Resolves after a call that brought no answer in time.
+    pub(super) async fn doubt(&self) {
+        self.doubt.notified().await;
+    }
+
+    pub(super) fn timeouts_in_a_row(&self) -> u32 {
+        self.timeouts_in_a_row.load(Ordering::Acquire)
+    }
+
+    /// A call was given up by its caller. The child may go on with it for as long as a call may take,
+    /// and hear nothing else meanwhile.
+    pub(super) fn note_cancelled(&self) {
+        *lock(&self.busy_until) = Instant::now() + self.timeouts().call;
+    }
+
+    /// How long the child said nothing although nothing kept it busy.
+    pub(super) fn quiet_for(&self) -> Duration {
+        let idle = lock(&self.busy_until).elapsed();
+        self.wire.heard().elapsed().min(idle)
+    }
+
     /// A call was answered.
     pub(super) fn note_answer(&self) {
         self.timeouts_in_a_row.store(0, Ordering::Release);
         self.was_useful.store(true, Ordering::Release);
     }
 
-    /// Whether its end is to be counted as a failure: once, however many calls were under way.
+    /// Whether its end is to be counted as a failure: once, however many calls were under way, and not
+    /// when it was asked for.
     pub(super) fn take_blame(&self) -> bool {
-        !self.blamed.swap(true, Ordering::AcqRel)
+        let asked = self.stop.is_cancelled() && !self.crashed();
+        !asked && !self.blamed.swap(true, Ordering::AcqRel)
     }
 
     /// Whether any call was ever answered.
@@ -344,17 +313,13 @@ impl Connection {
         self.was_useful.load(Ordering::Acquire)
     }
 
-    /// Tells the child that nobody waits for an answer any more, without waiting for it to be told. A
-    /// child that does not even take this in is of no use to anybody: it is ended like one that crashed.
-    pub(super) fn tell_cancelled(&self, request: RequestId, reason: &str) {
-        let (peer, stop, end) = (self.peer.clone(), self.stop.clone(), Arc::clone(&self.end));
-        let notice = CancelledNotificationParam::new(Some(request), Some(reason.to_owned()));
-        self.notices.spawn(async move {
-            if timeout(NOTICE_LIMIT, peer.notify_cancelled(notice)).await.is_err() {
-                end.get_or_init(|| "it reads nothing any more".to_owned());
-                stop.cancel();
-            }
-        });
+    /// Why it is ending, unless that is known already.
+    pub(super) fn note_end(&self, reason: &str) {
+        self.end.get_or_init(|| reason.to_owned());
+    }
+
+    pub(super) fn set_listing(&self, listing: Listing) {
+        self.listing.store(Arc::new(listing));
     }
 
     /// The server's name in the configuration.
@@ -391,6 +356,10 @@ impl Connection {
 
     pub(super) fn wire(&self) -> &Arc<Wire> {
         &self.wire
+    }
+
+    pub(super) fn settings(&self) -> ChildSettings {
+        self.settings
     }
 
     pub(super) fn timeouts(&self) -> Timeouts {
@@ -436,7 +405,7 @@ impl Connection {
     }
 
     pub(super) fn end_use(&self) {
-        *self.last_used.lock().unwrap_or_else(PoisonError::into_inner) = Instant::now();
+        *lock(&self.last_used) = Instant::now();
         self.uses.fetch_sub(1, Ordering::AcqRel);
     }
 
@@ -445,7 +414,7 @@ impl Connection {
         if self.in_flight() > 0 {
             return Duration::ZERO;
         }
-        self.last_used.lock().unwrap_or_else(PoisonError::into_inner).elapsed()
+        lock(&self.last_used).elapsed()
     }
 
     /// Waits until the process and all it started are gone.
@@ -459,92 +428,17 @@ impl Connection {
     }
 }
 
-/// Programs that may fetch packages before they start.
-fn start_limit(command: &str, timeouts: &Timeouts) -> Duration {
-    const INSTALLERS: &[&str] =
-        &["npx", "uvx", "uv", "bunx", "pnpm", "yarn", "pipx", "docker", "podman", "deno"];
-    let program = std::path::Path::new(command).file_stem().and_then(|stem| stem.to_str());
-    if program.is_some_and(|program| INSTALLERS.contains(&program)) {
-        timeouts.install.max(timeouts.handshake)
-    } else {
-        timeouts.handshake
-    }
-}
-
-/// Why a session did not come about, before the process was looked at for the reason.
-#[derive(Debug)]
-enum Failure {
-    Handshake(HandshakeError),
-    List(ListError),
-    Timeout(&'static str, Duration),
-    ShuttingDown,
-}
-
-/// The same with its reason for people.
-pub(super) struct Failed {
-    pub(super) error: ConnectError,
-    /// Whether the child ended when all it had seen was `server/discover`.
-    probed: bool,
-    /// Ends the process, where that is still to be done: the server is not started again before.
-    pub(super) ending: Option<JoinHandle<()>>,
-}
-
-impl Failure {
-    /// Turns what is known into an error for people, and sees to it that the process ends.
-    async fn into_error(
-        self,
-        server: &str,
-        process: Process,
-        grace: Duration,
-        tasks: &TaskTracker,
-    ) -> Failed {
-        let tail = process.stderr();
-        let probed = matches!(self, Self::Handshake(HandshakeError::Closed { probed: true }));
-        let closed = match &self {
-            Self::Handshake(HandshakeError::Closed { .. }) => Some("during the handshake"),
-            Self::List(ListError::Closed) => Some("while listing its tools"),
-            _ => None,
-        };
-        let server = server.to_owned();
-        if let Some(when) = closed {
-            // Its exit code tells more than anything else.
-            let status = process.stop(EXIT_CODE_WAIT.max(grace)).await;
-            let status = status.map_or_else(|| "no exit code".to_owned(), in_words);
-            let error = ConnectError::Exited { server, when, status, stderr: tail.text() };
-            return Failed { error, probed, ending: None };
-        }
-        let ending = Some(tasks.spawn(async move {
-            process.stop(grace).await;
-        }));
-        let stderr = tail.text();
-        let error = match self {
-            Self::Handshake(HandshakeError::Refused(message)) => {
-                ConnectError::Refused { server, what: "initialize", message, stderr }
-            }
-            Self::List(ListError::Refused(message)) => {
-                ConnectError::Refused { server, what: "tools/list", message, stderr }
-            }
-            Self::Timeout(what, limit) => ConnectError::Timeout { server, what, limit, stderr },
-            _ => ConnectError::ShuttingDown,
-        };
-        Failed { error, probed, ending }
-    }
-}
-
 /// How a child ended by itself.
 fn ending(status: Option<ExitStatus>) -> String {
     status.map_or_else(|| "it closed its pipes".to_owned(), in_words)
 }
 
-/// `exit status: 3`, or the signal, which the guard tells as 128 + its number like a shell.
-fn in_words(status: ExitStatus) -> String {
-    match status.code() {
-        Some(code) if code > 128 && cfg!(unix) => format!("killed by signal {}", code - 128),
-        _ => status.to_string(),
-    }
-}
-
-async fn list(server: &str, peer: &Peer<RoleClient>, settings: &ChildSettings) -> Result<Listing, Failure> {
+/// A child's description and tools.
+pub(super) async fn list(
+    server: &str,
+    peer: &Peer<RoleClient>,
+    settings: &ChildSettings,
+) -> Result<Listing, Failure> {
     let info = peer.peer_info();
     let offers_tools = info.as_ref().is_none_or(|info| info.capabilities.tools.is_some());
     let limit = settings.timeouts.list;
@@ -572,4 +466,8 @@ fn server_info(info: &ServerPeerInfo) -> ServerInfo {
         instructions: info.instructions.clone(),
         protocol: info.protocol_version.to_string(),
     }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

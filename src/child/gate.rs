@@ -59,7 +59,7 @@ impl Gate {
 
     /// What is told to those who do not get in.
     pub(super) fn full(&self) -> Full {
-        Full { running: self.capacity, queued: self.queue }
+        Full { running: self.capacity - self.running.available_permits(), queued: self.queued() }
     }
 
     /// Calls that wait for their turn.

@@ -53,8 +53,9 @@ pub(super) enum HandshakeError {
     Refused(String),
 }
 
-/// Agrees with the child on a protocol. `known` is what it spoke before. Waits for ever; the caller
-/// has the deadline.
+/// Agrees with the child on a protocol. `known` is how its sessions began before. After `patience`
+/// without an answer to `server/discover` it tries `initialize` as well. Waits for ever; the caller has
+/// the deadline.
 pub(super) async fn shake_hands<T: Transport<RoleClient>>(
     transport: &mut T,
     wire: &Wire,
@@ -69,7 +70,7 @@ pub(super) async fn shake_hands<T: Transport<RoleClient>>(
     } else {
         talk.send_discover().await?;
     }
-    let outcome = talk.run(patience, known).await;
+    let outcome = talk.run(patience).await;
     wire.forget(&DISCOVER);
     wire.forget(&INITIALIZE);
     outcome
@@ -93,15 +94,10 @@ struct Talk<'a, T> {
 }
 
 impl<T: Transport<RoleClient>> Talk<'_, T> {
-    async fn run(
-        &mut self,
-        patience: Duration,
-        known: Option<Lifecycle>,
-    ) -> Result<ServerPeerInfo, HandshakeError> {
+    async fn run(&mut self, patience: Duration) -> Result<ServerPeerInfo, HandshakeError> {
         let probe_until = Instant::now() + patience;
         loop {
-            // A child that is known to be modern is given all the time there is.
-            let probing = self.initialize == Sent::No && known != Some(Lifecycle::Discover);
+            let probing = self.initialize == Sent::No;
             let message = tokio::select! {
                 message = self.transport.receive() => message.ok_or_else(|| self.closed())?,
                 () = sleep_until(probe_until), if probing => {

@@ -17,7 +17,7 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use super::{
     Answer, CallError, CallRequest, Caller, ConnectError, Lease, Lifecycle, Listing,
-    breaker::{Breaker, BreakerState, Permit, Verdict},
+    breaker::{Breaker, Permit, Verdict},
     gate::{Full, Gate},
     nearest,
     relay::Hosts,
@@ -58,11 +58,24 @@ pub(super) struct Member {
     pub(super) gate: Gate,
     breaker: Mutex<Breaker>,
     budget: Mutex<RetryBudget>,
+    /// The failed start that was counted last: it is one failure, however many waited for it.
+    counted: Mutex<Option<Arc<ConnectError>>>,
 }
 
 impl Member {
     pub(super) fn breaker(&self) -> MutexGuard<'_, Breaker> {
         self.breaker.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// What a failed start says of the server's health, to the first who asks.
+    fn verdict_on_start(&self, error: &Arc<ConnectError>) -> Verdict {
+        let mut counted = self.counted.lock().unwrap_or_else(PoisonError::into_inner);
+        let known = counted.as_ref().is_some_and(|counted| Arc::ptr_eq(counted, error));
+        if known || !error.is_fault() {
+            return Verdict::Neutral;
+        }
+        *counted = Some(Arc::clone(error));
+        Verdict::Failure
     }
 
     fn budget(&self) -> MutexGuard<'_, RetryBudget> {
@@ -131,6 +144,7 @@ impl Pool {
                 gate: Gate::new(settings.limits.concurrent_calls, settings.limits.queued_calls),
                 breaker: Mutex::new(Breaker::new(settings.breaker, Instant::now())),
                 budget: Mutex::new(RetryBudget::new(&settings.retry)),
+                counted: Mutex::default(),
             }
         };
         let members =
@@ -185,11 +199,18 @@ impl Pool {
         };
         let retry = member.supervisor.config().settings.retry;
         member.budget().call();
+        let mut lost = None;
         loop {
-            if let Some(error) = given_up(member) {
-                return Err(CallError::Connect(error));
-            }
-            let mut admission = admit(server, member)?;
+            let admitted = match given_up(member) {
+                Some(error) => Err(CallError::Connect(error)),
+                None => admit(server, member),
+            };
+            let mut admission = match (admitted, lost.take()) {
+                (Ok(admission), _) => admission,
+                // What became of the first try says more than why there is no second.
+                (Err(_), Some(lost)) => return Err(lost),
+                (Err(error), None) => return Err(error),
+            };
             let connection = tokio::select! {
                 connection = member.supervisor.acquire() => connection,
                 () = caller.cancel.cancelled() => return Err(cancelled()),
@@ -209,9 +230,8 @@ impl Pool {
                     outcome
                 }
                 Err(error) => {
-                    let outcome = Err(CallError::Connect(error));
-                    admission.verdict = verdict(&outcome);
-                    outcome
+                    admission.verdict = member.verdict_on_start(&error);
+                    Err(CallError::Connect(error))
                 }
             };
             times.took = sent_at.elapsed();
@@ -223,6 +243,7 @@ impl Pool {
                         && member.budget().take() =>
                 {
                     tracing::info!(server, tool = request.tool, "calling again: {error}");
+                    lost = Some(error);
                 }
                 outcome => return outcome,
             }
@@ -265,20 +286,20 @@ impl Pool {
     /// Forgets a server's failures and starts it afresh, now if somebody waits, else with the next call.
     pub async fn restart(&self, server: &str) -> Result<(), Arc<ConnectError>> {
         let member = self.member(server)?;
+        let restarted = member.supervisor.restart().await;
+        // After it: calls that the end of the old child cost are counted by then.
         member.breaker().close(Instant::now());
-        member.supervisor.restart().await
+        restarted
     }
 
-    /// Why a server takes no calls for now, in words; none where it does.
-    pub fn ejected(&self, server: &str) -> Option<String> {
+    /// Why a server takes no calls for now; none where it does.
+    pub fn ejected(&self, server: &str) -> Option<CallError> {
         let member = self.shared.members.get(server)?;
         if let Some(error) = given_up(member) {
-            return Some(crate::report::chain(&*error));
+            return Some(CallError::Connect(error));
         }
-        match member.breaker().state(Instant::now()) {
-            (BreakerState::Open, Some(wait)) => Some(open(server, wait).to_string()),
-            _ => None,
-        }
+        let wait = member.breaker().refuses(Instant::now())?;
+        Some(open(server, wait))
     }
 
     /// Where every server stands, by name.
@@ -327,7 +348,6 @@ fn verdict(outcome: &Result<Answer, CallError>) -> Verdict {
             | CallError::Closed { sent: true, .. }
             | CallError::InvalidAnswer { .. },
         ) => Verdict::Failure,
-        Err(CallError::Connect(error)) if error.is_fault() => Verdict::Failure,
         Err(_) => Verdict::Neutral,
     }
 }

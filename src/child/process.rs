@@ -23,6 +23,7 @@ pub(super) struct Process {
     server: String,
     child: Child,
     /// Process id of the group's leader: the guard where there is one, else the child.
+    #[cfg(unix)]
     leader: Option<u32>,
     guarded: bool,
     ended: bool,
@@ -81,6 +82,7 @@ impl Process {
         tokio::spawn(tail.clone().drain(server.to_owned(), stderr));
         let process = Self {
             server: server.to_owned(),
+            #[cfg(unix)]
             leader: child.id(),
             child,
             guarded: guard.is_some() && cfg!(target_os = "linux"),

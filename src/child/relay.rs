@@ -16,7 +16,8 @@ use rmcp::{
     RoleClient,
     model::{
         ClientCapabilities, ClientConfig, ClientResult, CustomNotification, ErrorCode, ErrorData,
-        Implementation, ProgressToken, ProtocolVersion, ServerNotification, ServerRequest,
+        Implementation, ProgressNotification, ProgressNotificationParam, ProgressToken, ProtocolVersion,
+        ServerNotification, ServerRequest,
     },
     service::{NotificationContext, RequestContext, Service},
 };
@@ -27,7 +28,7 @@ use tokio_util::sync::CancellationToken;
 use super::Lifecycle;
 
 /// Requests of one child that may wait for a host's answer at once.
-const REQUESTS_AT_ONCE: usize = 16;
+pub(super) const REQUESTS_AT_ONCE: usize = 16;
 /// For handing a notification on to a host that may not read.
 const NOTICE_LIMIT: Duration = Duration::from_secs(1);
 
@@ -56,8 +57,32 @@ pub struct Caller {
     pub cancel: CancellationToken,
     /// The host, where there is one: commands have none.
     pub host: Option<Arc<dyn Host>>,
-    /// The token under which the host wants to hear of progress.
-    pub progress: Option<ProgressToken>,
+    /// How the host wants to hear of progress, if it does.
+    pub progress: Option<Arc<HostProgress>>,
+}
+
+/// Progress as the host sees it: under its own token, and only forwards, whatever is tried again.
+pub struct HostProgress {
+    token: ProgressToken,
+    shown: Mutex<Option<f64>>,
+}
+
+impl HostProgress {
+    /// Nothing is shown yet.
+    pub fn new(token: ProgressToken) -> Self {
+        Self { token, shown: Mutex::default() }
+    }
+
+    /// The notification for progress of a child; none when the host has seen as much.
+    pub(super) fn advance(&self, mut progress: ProgressNotificationParam) -> Option<ServerNotification> {
+        let mut shown = self.shown.lock().unwrap_or_else(PoisonError::into_inner);
+        if shown.is_some_and(|shown| progress.progress <= shown) {
+            return None;
+        }
+        *shown = Some(progress.progress);
+        progress.progress_token = self.token.clone();
+        Some(ServerNotification::ProgressNotification(ProgressNotification::new(progress)))
+    }
 }
 
 impl Caller {
@@ -193,28 +218,16 @@ impl ChildClient {
         request: ServerRequest,
         cancel: CancellationToken,
     ) -> Result<ClientResult, ErrorData> {
-        let method = method_of(&request).to_owned();
         let host = match self.callers.host()? {
             Some(host) => host,
             None => self.hosts.only().ok_or_else(|| refusal("no client is connected that could answer"))?,
         };
-        let offered =
-            if host.takes_input_requests() { ClientCapabilities::default() } else { host.capabilities() };
-        let allowed = match method.as_str() {
-            "elicitation/create" => offered.elicitation.is_some(),
-            "sampling/createMessage" => offered.sampling.is_some(),
-            "roots/list" => offered.roots.is_some(),
-            _ => false,
-        };
-        if !allowed {
-            return Err(ErrorData::new(
-                ErrorCode::METHOD_NOT_FOUND,
-                format!("the client does not offer {method}"),
-                None,
-            ));
+        if host.takes_input_requests() || !offers(&host.capabilities(), &request) {
+            let reason = "the client does not offer this".to_owned();
+            return Err(ErrorData::new(ErrorCode::METHOD_NOT_FOUND, reason, None));
         }
         let _asking = Asking::begin(&self.callers.asking)?;
-        tracing::debug!(server = self.server, method, "hands a request of the child on to the host");
+        tracing::debug!(server = self.server, "hands a request of the child on to the host");
         tokio::select! {
             answer = timeout(self.patience, host.ask(request)) => {
                 answer.unwrap_or_else(|_| Err(refusal("the client did not answer in time")))
@@ -245,14 +258,21 @@ impl Drop for Asking<'_> {
     }
 }
 
-fn method_of(request: &ServerRequest) -> &str {
-    match request {
-        ServerRequest::PingRequest(_) => "ping",
+/// Whether a host with these capabilities answers such a request.
+pub(super) fn offers(capabilities: &ClientCapabilities, request: &ServerRequest) -> bool {
+    let method = match request {
+        ServerRequest::ElicitRequest(_) => "elicitation/create",
         ServerRequest::CreateMessageRequest(_) => "sampling/createMessage",
         ServerRequest::ListRootsRequest(_) => "roots/list",
-        ServerRequest::ElicitRequest(_) => "elicitation/create",
-        ServerRequest::CustomRequest(request) => &request.method,
-        _ => "an unknown method",
+        // One of these in a shape that rmcp does not know; the host may.
+        ServerRequest::CustomRequest(request) => request.method.as_str(),
+        _ => return false,
+    };
+    match method {
+        "elicitation/create" => capabilities.elicitation.is_some(),
+        "sampling/createMessage" => capabilities.sampling.is_some(),
+        "roots/list" => capabilities.roots.is_some(),
+        _ => false,
     }
 }
 

@@ -10,8 +10,9 @@ const RESERVE: f64 = 3.0;
 
 /// The longest pause before the start that follows `crashes` crashes in a row.
 pub(super) fn backoff_ceiling(settings: &RestartSettings, crashes: u32) -> Duration {
-    let doublings = crashes.saturating_sub(1).min(30);
-    settings.initial_backoff.saturating_mul(1 << doublings).min(settings.max_backoff)
+    // Fourfold, so that the few starts before a server is given up outlast a short outage.
+    let growth = 4_u32.saturating_pow(crashes.saturating_sub(1));
+    settings.initial_backoff.saturating_mul(growth).min(settings.max_backoff)
 }
 
 /// Full jitter: anywhere below the ceiling, so that many children that died together do not start

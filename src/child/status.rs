@@ -125,7 +125,11 @@ pub(super) fn status_of(server: &str, member: &Member) -> ServerStatus {
 }
 
 fn describe(connection: &Connection, status: &mut ServerStatus) {
-    status.state = ServerState::Ready;
+    status.state = match (connection.is_closed(), connection.crashed()) {
+        (false, _) => ServerState::Ready,
+        (true, true) => ServerState::Backoff,
+        (true, false) => ServerState::Idle,
+    };
     status.pid = connection.pid();
     status.in_flight = connection.in_flight();
     let noise = connection.noise();

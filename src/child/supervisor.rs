@@ -9,7 +9,7 @@ use std::{
 };
 
 use tokio::{
-    sync::{Notify, mpsc, watch},
+    sync::{mpsc, watch},
     task::JoinHandle,
     time::sleep,
 };
@@ -77,8 +77,6 @@ pub(super) struct Supervisor {
     state: watch::Sender<State>,
     /// The attempt that somebody waits for: a start is begun while it is beyond those made.
     wanted: watch::Sender<u64>,
-    /// The user wants no further pause.
-    restart: Notify,
     surroundings: Surroundings,
 }
 
@@ -115,7 +113,6 @@ impl Supervisor {
             config: config.clone(),
             state: watch::Sender::new(State { attempt: 0, failures: 0, phase: Phase::Idle }),
             wanted: watch::Sender::new(0),
-            restart: Notify::new(),
             surroundings,
         });
         let tasks = supervisor.surroundings.tasks.clone();
@@ -180,11 +177,11 @@ impl Supervisor {
         let mut refused = None;
         self.state.send_modify(|state| {
             state.failures = 0;
-            match &state.phase {
+            match &mut state.phase {
                 Phase::Failed { error, .. } if error.is_configured_so() => refused = Some(Arc::clone(error)),
                 Phase::Failed { .. } => state.phase = Phase::Idle,
                 Phase::Ready(connection) => running = Some(Arc::clone(connection)),
-                Phase::Backoff { .. } => self.restart.notify_one(),
+                Phase::Backoff { until, .. } => *until = Instant::now(),
                 Phase::Idle | Phase::Starting => {}
             }
         });
@@ -220,9 +217,10 @@ impl Supervisor {
                 () = closing.cancelled() => return,
                 _ = wanted.wait_for(|wanted| *wanted > self.state.borrow().attempt) => {}
             }
-            if let Phase::Failed { given_up: true, .. } = self.state.borrow().phase {
+            let State { attempt, phase, .. } = self.state();
+            if matches!(phase, Phase::Failed { given_up: true, .. }) {
                 // A wish from before it was given up.
-                self.wanted.send_modify(|wanted| *wanted = self.state.borrow().attempt);
+                self.wanted.send_modify(|wanted| *wanted = attempt);
                 continue;
             }
             self.keep_running(&stdio, &listings, &mut past).await;
@@ -304,19 +302,23 @@ impl Supervisor {
     /// Waits for the pause that is due. False when the orchestrator ends meanwhile.
     async fn pause(&self) -> bool {
         let state = self.state();
-        let until = match state.phase {
-            Phase::Backoff { until, .. } => until,
+        match state.phase {
+            Phase::Backoff { .. } => {}
             Phase::Failed { error, .. } if state.failures > 0 => {
                 let until = Instant::now() + backoff(&self.config.settings.restart, state.failures);
                 self.set(Phase::Backoff { until, error });
-                until
             }
             _ => return true,
-        };
-        tokio::select! {
-            () = sleep(until.saturating_duration_since(Instant::now())) => true,
-            () = self.restart.notified() => true,
-            () = self.surroundings.closing.cancelled() => false,
+        }
+        // The user may shorten it.
+        let mut states = self.state.subscribe();
+        loop {
+            let Phase::Backoff { until, .. } = states.borrow_and_update().phase else { return true };
+            tokio::select! {
+                () = sleep(until.saturating_duration_since(Instant::now())) => return true,
+                _ = states.changed() => {}
+                () = self.surroundings.closing.cancelled() => return false,
+            }
         }
     }
 
@@ -340,6 +342,10 @@ impl Supervisor {
         };
         Connection::open(stdio, opening, &mut past.lifecycle, closing, tasks).await.map_err(|failed| {
             past.ending = failed.ending;
+            if matches!(failed.error, ConnectError::Timeout { .. }) {
+                // It may have become another, or have to install something first.
+                past.lifecycle = None;
+            }
             failed.error
         })
     }

@@ -4,7 +4,7 @@
 //! notifications become one signal.
 
 use std::{
-    collections::HashMap,
+    collections::{HashMap, VecDeque},
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicU64, Ordering},
@@ -23,19 +23,25 @@ use rmcp::{
 };
 use serde_json::{Map, Value};
 use tokio::{
-    io::{AsyncRead, AsyncWrite, AsyncWriteExt},
+    io::{AsyncRead, AsyncWrite},
     sync::{Notify, mpsc, watch},
 };
 use tokio_util::sync::CancellationToken;
 
-use crate::config::Limits;
-use crate::lines::{IdFinder, Line, Lines};
+use crate::{
+    config::Limits,
+    lines::{IdFinder, Line, LineWriter, Lines, trimmed},
+};
 
 /// Error code of answers that we could not read. No child can send it: see [`error_data`].
 pub(super) const UNREADABLE: ErrorCode = ErrorCode(i32::MIN);
 
 /// Log messages of a child that may wait to be handed on; more are dropped.
 const WAITING_LOGS: usize = 64;
+/// Progress that is kept for a call that is about to be watched.
+const UNCLAIMED: usize = 8;
+/// Bytes of a log message or of a progress message; larger ones are dropped, not handed on.
+const NOTICE_BYTES: usize = 64 * 1024;
 /// Characters of a skipped line that are logged.
 const SHOWN_CHARS: usize = 160;
 
@@ -65,6 +71,8 @@ pub(super) struct Wire {
     limits: Limits,
     pending: Mutex<HashMap<RequestId, Expected>>,
     progress: Mutex<HashMap<ProgressToken, watch::Sender<Option<ProgressNotificationParam>>>>,
+    /// Progress of calls that nobody watches yet, newest first.
+    unclaimed: Mutex<VecDeque<ProgressNotificationParam>>,
     /// Told when the child says that its tools changed, however often it says so.
     pub(super) tools_changed: Notify,
     logs: mpsc::Sender<Value>,
@@ -84,6 +92,7 @@ impl Wire {
             limits,
             pending: Mutex::default(),
             progress: Mutex::default(),
+            unclaimed: Mutex::default(),
             tools_changed: Notify::new(),
             logs,
             heard: Mutex::new(Instant::now()),
@@ -111,9 +120,16 @@ impl Wire {
 
     /// The latest progress of the call with this token, until dropped.
     pub(super) fn watch_progress(self: &Arc<Self>, token: ProgressToken) -> ProgressWatch {
-        let (sender, latest) = watch::channel(None);
+        // The first may have come before anybody asked.
+        let early = lock(&self.unclaimed).iter().rposition(|early| early.progress_token == token);
+        let early = early.and_then(|at| lock(&self.unclaimed).remove(at));
+        let (sender, mut latest) = watch::channel(None);
+        if early.is_some() {
+            sender.send_replace(early);
+            latest.mark_changed();
+        }
         lock(&self.progress).insert(token.clone(), sender);
-        ProgressWatch { wire: Arc::clone(self), token, latest, taken: None }
+        ProgressWatch { wire: Arc::clone(self), token, latest }
     }
 
     /// Nobody waits for the answer to this request any more.
@@ -143,7 +159,7 @@ impl Wire {
 
     /// The message in a line, if it is one that anybody waits for.
     fn read(&self, line: &[u8]) -> Option<ServerJsonRpcMessage> {
-        let line = line.strip_prefix(b"\xef\xbb\xbf").unwrap_or(line).trim_ascii();
+        let line = trimmed(line);
         if line.is_empty() {
             return None;
         }
@@ -159,6 +175,7 @@ impl Wire {
         let has_id = message.get("id").is_some_and(|id| !id.is_null());
         match (message.contains_key("method"), has_id) {
             (true, true) => self.typed(message),
+            (true, false) if line.len() > NOTICE_BYTES && is_for_the_host(&message) => None,
             (true, false) => self.notification(message),
             (false, true) => self.answer(&mut message),
             (false, false) => {
@@ -208,6 +225,8 @@ impl Wire {
 
     fn unreadable(&self, id: Option<&Value>, reason: &str) -> Option<ServerJsonRpcMessage> {
         let (id, _) = self.settle(id)?;
+        // Somebody is there, however little can be understood.
+        *lock(&self.heard) = Instant::now();
         Some(failure(id, reason))
     }
 
@@ -245,7 +264,8 @@ impl Wire {
     fn note_progress(&self, mut message: Map<String, Value>) {
         let params = message.remove("params").unwrap_or_default();
         let Ok(progress) = serde_json::from_value::<ProgressNotificationParam>(params) else { return };
-        if let Some(call) = lock(&self.progress).get(&progress.progress_token) {
+        let calls = lock(&self.progress);
+        if let Some(call) = calls.get(&progress.progress_token) {
             call.send_if_modified(|latest| {
                 let forward = latest.as_ref().is_none_or(|before| progress.progress > before.progress);
                 if forward {
@@ -254,6 +274,10 @@ impl Wire {
                 // A sign of life all the same.
                 true
             });
+        } else {
+            let mut unclaimed = lock(&self.unclaimed);
+            unclaimed.truncate(UNCLAIMED);
+            unclaimed.push_front(progress);
         }
     }
 
@@ -282,29 +306,18 @@ pub(super) struct ProgressWatch {
     token: ProgressToken,
     /// Changes with every notification.
     pub(super) latest: watch::Receiver<Option<ProgressNotificationParam>>,
-    /// How far it was when it was last taken.
-    taken: Option<f64>,
-}
-
-impl ProgressWatch {
-    /// Whether there is progress beyond what was taken.
-    pub(super) fn is_news(&self) -> bool {
-        self.latest.borrow().as_ref().is_some_and(|latest| Some(latest.progress) != self.taken)
-    }
-
-    /// The latest progress, if it was not taken yet.
-    pub(super) fn take_news(&mut self) -> Option<ProgressNotificationParam> {
-        let latest = self.latest.borrow_and_update().clone()?;
-        let news = Some(latest.progress) != self.taken;
-        self.taken = Some(latest.progress);
-        news.then_some(latest)
-    }
 }
 
 impl Drop for ProgressWatch {
     fn drop(&mut self) {
         lock(&self.wire.progress).remove(&self.token);
     }
+}
+
+/// Whether a notification would be handed on as it is.
+fn is_for_the_host(message: &Map<String, Value>) -> bool {
+    let method = message.get("method").and_then(Value::as_str);
+    matches!(method, Some("notifications/message" | "notifications/progress"))
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -345,14 +358,14 @@ fn text_of(value: Option<Value>) -> String {
 /// The transport over a child's pipes.
 pub(super) struct ChildTransport<R, W> {
     lines: Lines<R>,
-    writer: Arc<tokio::sync::Mutex<Option<W>>>,
+    writer: LineWriter<W>,
     wire: Arc<Wire>,
 }
 
-impl<R: AsyncRead + Unpin, W> ChildTransport<R, W> {
+impl<R: AsyncRead + Unpin, W: AsyncWrite + Unpin> ChildTransport<R, W> {
     pub(super) fn new(reader: R, writer: W, wire: Arc<Wire>) -> Self {
         let lines = Lines::new(reader, wire.limits.line_bytes);
-        Self { lines, writer: Arc::new(tokio::sync::Mutex::new(Some(writer))), wire }
+        Self { lines, writer: LineWriter::new(writer), wire }
     }
 }
 
@@ -369,17 +382,8 @@ where
     ) -> impl Future<Output = Result<(), Self::Error>> + Send + 'static {
         // Before the first byte leaves: the answer may be quick.
         self.wire.expect(&message);
-        let writer = Arc::clone(&self.writer);
-        async move {
-            let mut line = serde_json::to_vec(&message)?;
-            line.push(b'\n');
-            let mut writer = writer.lock().await;
-            let Some(pipe) = writer.as_mut() else {
-                return Err(std::io::Error::from(std::io::ErrorKind::NotConnected));
-            };
-            pipe.write_all(&line).await?;
-            pipe.flush().await
-        }
+        let writer = self.writer.clone();
+        async move { writer.write(&message).await }
     }
 
     async fn receive(&mut self) -> Option<ServerJsonRpcMessage> {
@@ -399,7 +403,7 @@ where
     }
 
     async fn close(&mut self) -> Result<(), Self::Error> {
-        self.writer.lock().await.take();
+        self.writer.close().await;
         Ok(())
     }
 }

@@ -13,6 +13,8 @@ use crate::{
     server::{Front, HostTransport},
 };
 
+/// For calls under way when the host has closed its side: whoever closes a pipe may still read.
+const AFTER_THE_HOST: Duration = Duration::from_secs(1);
 /// For answers that are still to be written when the session is closed.
 const LAST_WORDS: Duration = Duration::from_secs(3);
 
@@ -22,7 +24,9 @@ pub async fn run(context: Context) -> anyhow::Result<Exit> {
     let orchestrator = context.start()?;
     let front = Front::new(&orchestrator);
     let close = CancellationToken::new();
-    let serving = front.clone().serve_with_ct(HostTransport::stdio(), close.clone());
+    let transport = HostTransport::stdio();
+    let closed = transport.closed();
+    let serving = front.clone().serve_with_ct(transport, close.clone());
     let session = async {
         // An end before `initialize` is a host that changed its mind, not a failure.
         match Box::pin(serving).await {
@@ -31,18 +35,25 @@ pub async fn run(context: Context) -> anyhow::Result<Exit> {
         }
     };
     tokio::pin!(session);
-    tokio::select! {
-        () = &mut session => tracing::debug!("the host closed the session"),
-        () = asked_to_end() => {
-            tracing::debug!("asked to end by a signal");
-            tokio::select! {
-                () = front.drain(patience) => {}
-                () = &mut session => {}
-                () = asked_to_end() => tracing::debug!("asked again: at once"),
-            }
-            close.cancel();
-            timeout(LAST_WORDS, &mut session).await.ok();
+    let mut over = false;
+    let patience = tokio::select! {
+        () = &mut session => {
+            over = true;
+            Duration::ZERO
         }
+        // Hosts end what does not end by itself some two seconds later.
+        () = closed.cancelled() => AFTER_THE_HOST,
+        () = asked_to_end() => patience,
+    };
+    tracing::debug!("ending; calls under way have {} s", patience.as_secs_f32());
+    tokio::select! {
+        () = front.drain(patience) => {}
+        () = &mut session, if !over => over = true,
+        () = asked_to_end() => tracing::debug!("asked to end at once"),
+    }
+    close.cancel();
+    if !over {
+        timeout(LAST_WORDS, &mut session).await.ok();
     }
     // Children are told that nobody waits any more, before they are ended.
     front.drain(Duration::ZERO).await;

@@ -59,27 +59,27 @@ impl<'de> Deserialize<'de> for Overlay {
 pub struct Timeouts {
     /// From spawn to the end of the handshake for programs that fetch packages first
     /// (`npx`, `uvx`, `docker` and the like).
-    #[serde(with = "seconds")]
+    #[serde(with = "positive_seconds")]
     pub install: Duration,
     /// From spawn to the end of the handshake for all others.
-    #[serde(with = "seconds")]
+    #[serde(with = "positive_seconds")]
     pub handshake: Duration,
     /// How long `server/discover` alone is waited for before `initialize` is tried as well.
     #[serde(with = "seconds")]
     pub discover: Duration,
     /// For a whole `tools/list`, all pages together.
-    #[serde(with = "seconds")]
+    #[serde(with = "positive_seconds")]
     pub list: Duration,
     /// For a call without any sign of life; progress starts it anew.
-    #[serde(with = "seconds")]
+    #[serde(with = "positive_seconds")]
     pub call: Duration,
     /// For a call in all, progress or not.
-    #[serde(with = "seconds")]
+    #[serde(with = "positive_seconds")]
     pub call_total: Duration,
     /// For an answer to a ping; a child that lets it pass is restarted.
-    #[serde(with = "seconds")]
+    #[serde(with = "positive_seconds")]
     pub ping: Duration,
-    /// A child that was silent for so long is pinged.
+    /// A child that was silent for so long is pinged; 0: never.
     #[serde(with = "seconds")]
     pub ping_every: Duration,
     /// A connection unused for so long is closed.
@@ -111,16 +111,16 @@ impl Default for Timeouts {
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields, default)]
 pub struct RestartSettings {
-    /// Longest pause after the first crash; doubles with each that follows. The pause itself is drawn
-    /// at random below it, so that children do not restart in step.
+    /// Longest pause after the first crash; four times as long with each that follows. The pause itself
+    /// is drawn at random below it, so that children do not restart in step.
     #[serde(with = "seconds")]
     pub initial_backoff: Duration,
-    /// Where the doubling ends.
+    /// Where the growing ends.
     #[serde(with = "seconds")]
     pub max_backoff: Duration,
     /// Crashes and failed starts in a row after which the server is given up until the user acts.
     pub crash_limit: u32,
-    /// A child that ran for so long starts its count anew.
+    /// So long without a failure, and the count begins anew.
     #[serde(with = "seconds")]
     pub stable_after: Duration,
 }
@@ -146,6 +146,7 @@ pub struct BreakerSettings {
     /// Fewer calls than this open nothing.
     pub minimum_calls: u32,
     /// Share of failed calls from which it opens, 0 to 1.
+    #[serde(deserialize_with = "share")]
     pub failure_share: f64,
     /// Failures in a row from which it opens.
     pub consecutive: u32,
@@ -173,6 +174,7 @@ pub struct RetrySettings {
     /// Calls that are sent for one at most, the first included.
     pub attempts: u32,
     /// Retries as a share of calls, 0 to 1: an outage is not amplified beyond it.
+    #[serde(deserialize_with = "share")]
     pub budget: f64,
 }
 
@@ -212,6 +214,34 @@ impl Default for Limits {
             list_bytes: 32 * 1024 * 1024,
             concurrent_calls: 64,
             queued_calls: 256,
+        }
+    }
+}
+
+/// A number between 0 and 1.
+fn share<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<f64, D::Error> {
+    let value = f64::deserialize(deserializer)?;
+    if (0.0..=1.0).contains(&value) {
+        Ok(value)
+    } else {
+        Err(de::Error::custom(format!("{value} is not a share between 0 and 1")))
+    }
+}
+
+/// The same as [`seconds`], for what nothing could pass if it were 0.
+mod positive_seconds {
+    use std::time::Duration;
+
+    use serde::{Deserializer, de};
+
+    pub(super) use super::seconds::serialize;
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Duration, D::Error> {
+        let value = super::seconds::deserialize(deserializer)?;
+        if value.is_zero() {
+            Err(de::Error::custom("0 s is no deadline that could be kept"))
+        } else {
+            Ok(value)
         }
     }
 }

@@ -157,10 +157,10 @@ impl Executor {
             }
         };
         let (route, ejected) = self.set_ejected_aside(route);
-        if let Some((tool, reason)) = ejected {
-            let reason = format!("{} fits best, but {reason}", tool.id());
+        if let Some((tool, mut refusal)) = ejected {
+            refusal.shown = format!("{} fits best, but {}", tool.id(), refusal.shown);
             let choice = Some((tool.server.clone(), tool.name().to_owned()));
-            return self.refuse(request_id, Kind::Route, Some(&task.text), choice, reason).await;
+            return self.refuse(request_id, Kind::Route, Some(&task.text), choice, refusal).await;
         }
         let decision = decide(&route.candidates, &task.text, task.arguments.as_ref(), &self.settings);
         self.record_route(&request_id, task, &route, &decision).await;
@@ -219,7 +219,7 @@ impl Executor {
     /// Leaves out tools of servers that take no calls now, so that another server does what it can as
     /// well. Where none comes near the best of those left out, that one is returned with its reason:
     /// a worse tool is no help.
-    fn set_ejected_aside(&self, mut route: Route) -> (Route, Option<(Tool, String)>) {
+    fn set_ejected_aside(&self, mut route: Route) -> (Route, Option<(Tool, Refusal)>) {
         let is_ejected = |candidate: &Candidate| self.pool.ejected(&candidate.tool.server).is_some();
         let (out, rest): (Vec<_>, Vec<_>) = route.candidates.into_iter().partition(is_ejected);
         let next = rest.first().map_or(0.0, |candidate| candidate.confidence);
@@ -231,14 +231,14 @@ impl Executor {
         let lost = lost.and_then(|best| {
             // It may have come back meanwhile.
             let reason = self.pool.ejected(&best.tool.server)?;
-            Some((best.tool, reason))
+            Some((best.tool, Refusal::of(&reason)))
         });
         (route, lost)
     }
 
     /// Why tools of a server cannot be called now; none where they can.
     pub fn ejected(&self, server: &str) -> Option<String> {
-        self.pool.ejected(server)
+        self.pool.ejected(server).map(|error| report::chain(&error))
     }
 
     /// Calls a tool by name, after checking the arguments against its schema.
@@ -251,8 +251,8 @@ impl Executor {
             Ok(Target::Known(tool)) => *tool,
             Ok(Target::Unseen { server, tool }) => match self.look_at(&server, &tool, caller).await {
                 Ok(found) => found,
-                Err(reason) => {
-                    return self.refuse(request_id, Kind::Call, None, Some((server, tool)), reason).await;
+                Err(refusal) => {
+                    return self.refuse(request_id, Kind::Call, None, Some((server, tool)), refusal).await;
                 }
             },
             Err(error) => return self.refuse(request_id, Kind::Call, None, None, error.to_string()).await,
@@ -292,6 +292,28 @@ impl Executor {
         self.send_request(routing, request, None, caller).await
     }
 
+    /// Writes the row of a call that is about to be made. False where it must not be made without.
+    async fn begin(&self, routing: &Routing, task: Option<String>) -> bool {
+        let recorded = self.audit.record(call_entry(routing, task, 0, "started", None)).await;
+        recorded || !self.strict_audit
+    }
+
+    async fn refuse_unrecorded(&self, routing: Routing, task: Option<String>) -> Outcome {
+        let problem = self.audit.problem().unwrap_or_default();
+        let reason =
+            format!("no call is made while the audit trail cannot be written (audit.strict): {problem}");
+        // The row that waits says so, when it is written in the end.
+        self.audit
+            .finish(call_entry(&routing, task, 0, "failed", Some("not recorded, so not made".to_owned())))
+            .await;
+        Outcome::Failed {
+            request_id: routing.request_id.clone(),
+            routing: Some(routing),
+            attempts: 0,
+            reason,
+        }
+    }
+
     async fn administrate(&self, request_id: String, name: &str, arguments: JsonObject) -> Outcome {
         let Some(tool) = administration::find(name) else {
             return self.refuse(request_id, Kind::Call, None, None, administration::unknown(name)).await;
@@ -301,9 +323,12 @@ impl Executor {
             Ok(arguments) => arguments,
             Err(outcome) => return *outcome,
         };
+        if !self.begin(&routing, None).await {
+            return self.refuse_unrecorded(routing, None).await;
+        }
         let result = administration::run(&tool, &arguments, &self.pool).await;
         let status = if result.is_error == Some(true) { "tool_error" } else { "done" };
-        self.audit.record(call_entry(&routing, None, 1, status, None)).await;
+        self.audit.finish(call_entry(&routing, None, 1, status, None)).await;
         Outcome::Done { routing, result: Box::new(result) }
     }
 
@@ -329,19 +354,26 @@ impl Executor {
     }
 
     /// Looks at the live list of a server for a tool that the catalog does not have.
-    async fn look_at(&self, server: &str, tool: &str, caller: &Caller) -> Result<Tool, String> {
+    async fn look_at(&self, server: &str, tool: &str, caller: &Caller) -> Result<Tool, Refusal> {
+        if let Some(refusal) = self.pool.ejected(server) {
+            return Err(Refusal::of(&refusal));
+        }
         let connection = tokio::select! {
-            connection = self.pool.acquire(server) => connection.map_err(|error| report::chain(&*error))?,
-            () = caller.cancel.cancelled() => return Err("cancelled while the server was starting".to_owned()),
+            connection = self.pool.acquire(server) => {
+                connection.map_err(|error| Refusal::of(&CallError::Connect(error)))?
+            }
+            () = caller.cancel.cancelled() => {
+                return Err(Refusal::plain("cancelled while the server was starting".to_owned()));
+            }
         };
         let listing = connection.listing();
         let found = listing.tools.iter().find(|definition| definition.name == tool);
         found.map(|definition| Tool::new(server, definition.clone())).ok_or_else(|| {
             let names: Vec<&str> = listing.tools.iter().map(|definition| definition.name.as_ref()).collect();
             if names.is_empty() {
-                return format!("server \"{server}\" lists no tools");
+                return Refusal::plain(format!("server \"{server}\" lists no tools"));
             }
-            resolve::unknown_tool(server, tool, &names).to_string()
+            Refusal::plain(resolve::unknown_tool(server, tool, &names).to_string())
         })
     }
 
@@ -370,14 +402,10 @@ impl Executor {
         task: Option<String>,
         caller: &Caller,
     ) -> Outcome {
-        if let (true, Some(problem)) = (self.strict_audit, self.audit.problem()) {
-            let reason =
-                format!("no call is made while the audit trail cannot be written (audit.strict): {problem}");
-            let request_id = routing.request_id.clone();
-            return Outcome::Failed { request_id, routing: Some(routing), attempts: 0, reason };
-        }
         // Before the call leaves: what happened is known even if nobody lives to tell its end.
-        self.audit.record(call_entry(&routing, task.clone(), 0, "started", None)).await;
+        if !self.begin(&routing, task.clone()).await {
+            return self.refuse_unrecorded(routing, task).await;
+        }
         let report = self.pool.call(&routing.server, &request, caller).await;
         routing.timings.start_ms = Some(ms(report.waited));
         routing.timings.call_ms = Some(ms(report.took));
@@ -400,11 +428,7 @@ impl Executor {
             }
             Err(error) => {
                 let reason = report::chain(&error);
-                // What a child says of a refusal may quote arguments.
-                let kept = match &error {
-                    CallError::Rejected { code, .. } => format!("the server rejected the call (code {code})"),
-                    _ => reason.clone(),
-                };
+                let kept = error.for_the_trail();
                 self.audit.finish(call_entry(&routing, task, attempts, "failed", Some(kept))).await;
                 let reason = if attempts > 1 { format!("{reason} (tried {attempts} times)") } else { reason };
                 let request_id = routing.request_id.clone();
@@ -420,8 +444,9 @@ impl Executor {
         kind: Kind,
         task: Option<&str>,
         choice: Option<(String, String)>,
-        reason: String,
+        refusal: impl Into<Refusal>,
     ) -> Outcome {
+        let Refusal { shown: reason, kept } = refusal.into();
         self.audit
             .record(Entry {
                 request: request_id.clone(),
@@ -432,7 +457,7 @@ impl Executor {
                 confidence: None,
                 attempts: 0,
                 outcome: "failed".to_owned(),
-                error: Some(reason.clone()),
+                error: Some(kept),
                 durations: json!({}),
             })
             .await;
@@ -484,6 +509,29 @@ fn call_entry(
         outcome: outcome.to_owned(),
         error,
         durations: json!({"start_ms": routing.timings.start_ms, "call_ms": routing.timings.call_ms}),
+    }
+}
+
+/// Why something was not done: for whoever asked, and for the trail, which keeps nothing that a server
+/// wrote.
+struct Refusal {
+    shown: String,
+    kept: String,
+}
+
+impl Refusal {
+    fn plain(reason: String) -> Self {
+        Self { kept: reason.clone(), shown: reason }
+    }
+
+    fn of(error: &CallError) -> Self {
+        Self { shown: report::chain(error), kept: error.for_the_trail() }
+    }
+}
+
+impl From<String> for Refusal {
+    fn from(reason: String) -> Self {
+        Self::plain(reason)
     }
 }
 

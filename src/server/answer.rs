@@ -138,7 +138,11 @@ pub(super) fn servers(
         let state = serde_json::to_value(status.state).unwrap_or_default();
         let tools = known.map_or_else(|| "tools not known yet".to_owned(), |count| format!("{count} tools"));
         let reason = status.reason.as_ref().map_or_else(String::new, |reason| format!(" ({reason})"));
-        lines.push(format!("{}: {}, {tools}{reason}", status.server, state.as_str().unwrap_or_default()));
+        let refusing = if status.breaker.is_some() { ", takes no calls since too many failed" } else { "" };
+        let when = status.retry_in_ms.map_or_else(String::new, |wait| format!(", next try in {wait} ms"));
+        let state = state.as_str().unwrap_or_default();
+        lines.push(format!("{}: {state}, {tools}{refusing}{when}{reason}", status.server));
+        lines.extend(status.warnings.iter().map(|warning| format!("  {warning}")));
         let mut entry = json!(status);
         if let Some(count) = known {
             entry["tools"] = json!(count);

@@ -9,16 +9,21 @@ use std::sync::{
 use rmcp::{
     Peer, RoleServer, ServiceError,
     model::{
-        ClientCapabilities, ClientResult, ErrorData, ProtocolVersion, ServerNotification, ServerRequest,
+        CancelledNotificationParam, ClientCapabilities, ClientResult, ErrorData, ProtocolVersion, RequestId,
+        ServerNotification, ServerRequest,
     },
-    service::RequestContext,
+    service::{PeerRequestOptions, RequestContext},
 };
 use serde_json::Value;
+use tokio::sync::Semaphore;
 
 use crate::child::{Boxed, Host};
 
 /// Levels of log messages (RFC 5424), least urgent first.
 const LEVELS: [&str; 8] = ["debug", "info", "notice", "warning", "error", "critical", "alert", "emergency"];
+
+/// Notifications that may wait to be written.
+const WAITING_NOTICES: usize = 32;
 
 /// From this level on messages are handed on while the host has not said what it wants.
 const DEFAULT_LEVEL: u8 = 1;
@@ -31,6 +36,7 @@ pub(super) struct SessionHost {
     /// Whether it speaks the 2026-07-28 protocol, in which nothing is asked or told without a request.
     modern: bool,
     level: Arc<LogLevel>,
+    waiting_notices: Arc<Semaphore>,
 }
 
 /// The least urgent level that a host wants to hear of.
@@ -70,6 +76,7 @@ impl SessionHost {
             capabilities: context.client_capabilities().unwrap_or_default(),
             modern: version.is_some_and(|version: ProtocolVersion| !version.has_initialize()),
             level,
+            waiting_notices: Arc::new(Semaphore::new(WAITING_NOTICES)),
         }
     }
 }
@@ -89,10 +96,12 @@ impl Host for SessionHost {
 
     fn ask(&self, request: ServerRequest) -> Boxed<'_, Result<ClientResult, ErrorData>> {
         Box::pin(async move {
-            self.peer.send_request(request).await.map_err(|error| match error {
-                ServiceError::McpError(error) => error,
-                other => ErrorData::internal_error(format!("the client did not answer: {other}"), None),
-            })
+            let sending = self.peer.send_cancellable_request(request, PeerRequestOptions::no_options());
+            let handle = sending.await.map_err(unanswered)?;
+            let question = Question { peer: self.peer.clone(), id: Some(handle.id.clone()) };
+            let answer = handle.await_response().await.map_err(unanswered);
+            question.answered();
+            answer
         })
     }
 
@@ -105,10 +114,46 @@ impl Host for SessionHost {
                     return;
                 }
             }
-            if let Err(error) = self.peer.send_notification(notification).await {
-                tracing::debug!("the host was not told: {error}");
-            }
+            // A host that does not read is told no more before it has read what waits.
+            let Ok(place) = Arc::clone(&self.waiting_notices).try_acquire_owned() else { return };
+            let peer = self.peer.clone();
+            let told = tokio::spawn(async move {
+                if let Err(error) = peer.send_notification(notification).await {
+                    tracing::debug!("the host was not told: {error}");
+                }
+                drop(place);
+            });
+            told.await.ok();
         })
+    }
+}
+
+fn unanswered(error: ServiceError) -> ErrorData {
+    match error {
+        ServiceError::McpError(error) => error,
+        other => ErrorData::internal_error(format!("the client did not answer: {other}"), None),
+    }
+}
+
+/// A question at the host. It is withdrawn when nobody waits for the answer any more.
+struct Question {
+    peer: Peer<RoleServer>,
+    id: Option<RequestId>,
+}
+
+impl Question {
+    fn answered(mut self) {
+        self.id = None;
+    }
+}
+
+impl Drop for Question {
+    fn drop(&mut self) {
+        if let Some(id) = self.id.take() {
+            let peer = self.peer.clone();
+            let notice = CancelledNotificationParam::new(Some(id), Some("nobody waits any more".to_owned()));
+            tokio::spawn(async move { peer.notify_cancelled(notice).await.ok() });
+        }
     }
 }
 

@@ -33,7 +33,7 @@ use self::{
 };
 use crate::{
     audit::Audit,
-    child::{Caller, Connected, Host, Pool},
+    child::{Caller, Connected, Host, HostProgress, Pool},
     execute::{Executor, Outcome, Pending, Task, parse_arguments},
     index::Library,
     orchestrator::Orchestrator,
@@ -114,7 +114,7 @@ impl Front {
         work: impl AsyncFnOnce(Caller) -> T,
     ) -> T {
         let cancel = self.session.giving_up.child_token();
-        let progress = context.meta.get_progress_token();
+        let progress = context.meta.get_progress_token().map(|token| Arc::new(HostProgress::new(token)));
         let caller = Caller { cancel: cancel.clone(), host: Some(host), progress };
         let _under_way = self.session.calls.token();
         let working = work(caller);
@@ -142,7 +142,10 @@ impl Front {
             server: input.server,
             dry_run: input.dry_run.unwrap_or_default(),
         };
-        self.executor.meet_new_servers().await;
+        tokio::select! {
+            () = self.executor.meet_new_servers() => {}
+            () = caller.cancel.cancelled() => return Err("cancelled".to_owned()),
+        }
         Ok(self.executor.execute(&task, caller).await)
     }
 
@@ -263,7 +266,16 @@ impl ServerHandler for Front {
                 Err(error) => Err(error),
             },
             tools::SEARCH_TOOLS => match read(arguments) {
-                Ok(input) => self.search(input).await.map(CallToolResponse::from),
+                Ok(input) => {
+                    // It may wait for servers to be listed.
+                    let searching = self.on_behalf(host, &context, async |caller| {
+                        tokio::select! {
+                            found = self.search(input) => found,
+                            () = caller.cancel.cancelled() => Err("cancelled".to_owned()),
+                        }
+                    });
+                    searching.await.map(CallToolResponse::from)
+                }
                 Err(error) => Err(error),
             },
             tools::LIST_SERVERS => read(arguments).map(|input| self.list(&input).into()),

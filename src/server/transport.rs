@@ -2,23 +2,24 @@
 //! JSON-RPC error that it deserves and never ends the session; rmcp alone would leave some of it
 //! without an answer, and its sender waiting.
 
-use std::sync::Arc;
+use std::{collections::HashSet, sync::Arc};
 
 use rmcp::{
     RoleServer,
     model::{
-        CallToolRequestParams, ClientJsonRpcMessage, ClientRequest, ErrorCode, ErrorData, JsonRpcMessage,
-        RequestId, ServerJsonRpcMessage,
+        CallToolRequestParams, ClientJsonRpcMessage, ClientNotification, ClientRequest, ErrorCode, ErrorData,
+        JsonRpcMessage, RequestId, ServerJsonRpcMessage,
     },
     transport::Transport,
 };
 use serde_json::{Map, Value};
 use tokio::{
-    io::{AsyncRead, AsyncWrite, AsyncWriteExt},
-    sync::{Mutex, Semaphore},
+    io::{AsyncRead, AsyncWrite},
+    sync::Semaphore,
 };
+use tokio_util::sync::CancellationToken;
 
-use crate::lines::{IdFinder, Line, Lines};
+use crate::lines::{IdFinder, Line, LineWriter, Lines, trimmed};
 
 /// Longest line taken from a host, in bytes: somewhat more than a child may be given, so that what is
 /// too large for a child is answered as such.
@@ -32,10 +33,14 @@ const VERSION_KEY: &str = "io.modelcontextprotocol/protocolVersion";
 /// The transport over a pair of pipes.
 pub struct HostTransport<R, W> {
     lines: Lines<R>,
-    writer: Arc<Mutex<Option<W>>>,
+    writer: LineWriter<W>,
     errors: Arc<Semaphore>,
     /// Whether the session has begun.
     begun: bool,
+    /// Requests without an answer: an id is used once at a time.
+    in_flight: HashSet<RequestId>,
+    /// Fires when the host has closed its side.
+    closed: CancellationToken,
 }
 
 impl HostTransport<tokio::io::Stdin, tokio::io::Stdout> {
@@ -49,9 +54,36 @@ impl<R: AsyncRead + Unpin, W: AsyncWrite + Unpin + Send + 'static> HostTransport
     fn new(reader: R, writer: W) -> Self {
         Self {
             lines: Lines::new(reader, LINE_BYTES),
-            writer: Arc::new(Mutex::new(Some(writer))),
+            writer: LineWriter::new(writer),
             errors: Arc::new(Semaphore::new(WAITING_ERRORS)),
             begun: false,
+            in_flight: HashSet::new(),
+            closed: CancellationToken::new(),
+        }
+    }
+
+    /// Fires when the host has closed its side.
+    pub fn closed(&self) -> CancellationToken {
+        self.closed.clone()
+    }
+
+    /// Takes note of a request's id; one that is in flight cannot be used again.
+    fn note(&mut self, message: &ClientJsonRpcMessage) -> Result<(), Refusal> {
+        match message {
+            JsonRpcMessage::Request(request) if !self.in_flight.insert(request.id.clone()) => {
+                let reason = "another request with this id is still without an answer";
+                Err(Refusal { id: None, error: Box::new(ErrorData::invalid_request(reason, None)) })
+            }
+            JsonRpcMessage::Notification(sent) => {
+                if let ClientNotification::CancelledNotification(cancelled) = &sent.notification
+                    && let Some(id) = &cancelled.params.request_id
+                {
+                    // It gets no answer.
+                    self.in_flight.remove(id);
+                }
+                Ok(())
+            }
+            _ => Ok(()),
         }
     }
 
@@ -59,27 +91,13 @@ impl<R: AsyncRead + Unpin, W: AsyncWrite + Unpin + Send + 'static> HostTransport
     fn refuse(&self, refusal: Refusal) {
         tracing::debug!("a message of the host is refused: {}", refusal.error.message);
         let Ok(place) = Arc::clone(&self.errors).try_acquire_owned() else { return };
-        let writer = Arc::clone(&self.writer);
+        let writer = self.writer.clone();
         tokio::spawn(async move {
             let message = ServerJsonRpcMessage::error(*refusal.error, refusal.id);
-            write(&writer, &message).await.ok();
+            writer.write(&message).await.ok();
             drop(place);
         });
     }
-}
-
-async fn write<W: AsyncWrite + Unpin>(
-    writer: &Mutex<Option<W>>,
-    message: &ServerJsonRpcMessage,
-) -> std::io::Result<()> {
-    let mut line = serde_json::to_vec(message)?;
-    line.push(b'\n');
-    let mut writer = writer.lock().await;
-    let Some(pipe) = writer.as_mut() else {
-        return Err(std::io::Error::from(std::io::ErrorKind::NotConnected));
-    };
-    pipe.write_all(&line).await?;
-    pipe.flush().await
 }
 
 impl<R, W> Transport<RoleServer> for HostTransport<R, W>
@@ -93,8 +111,17 @@ where
         &mut self,
         message: ServerJsonRpcMessage,
     ) -> impl Future<Output = Result<(), Self::Error>> + Send + 'static {
-        let writer = Arc::clone(&self.writer);
-        async move { write(&writer, &message).await }
+        // Its id is free again.
+        let answered = match &message {
+            JsonRpcMessage::Response(answer) => Some(&answer.id),
+            JsonRpcMessage::Error(answer) => answer.id.as_ref(),
+            _ => None,
+        };
+        if let Some(id) = answered {
+            self.in_flight.remove(id);
+        }
+        let writer = self.writer.clone();
+        async move { writer.write(&message).await }
     }
 
     async fn receive(&mut self) -> Option<ClientJsonRpcMessage> {
@@ -105,10 +132,16 @@ where
                     let reason = format!("the message is over the limit of {LINE_BYTES} bytes");
                     Err(Refusal::new(id.as_ref(), ErrorCode::INVALID_REQUEST, reason))
                 }
-                Line::End => return None,
+                Line::End => {
+                    self.closed.cancel();
+                    return None;
+                }
             };
             match read {
-                Ok(Some(message)) => return Some(message),
+                Ok(Some(message)) => match self.note(&message) {
+                    Ok(()) => return Some(message),
+                    Err(refusal) => self.refuse(refusal),
+                },
                 Ok(None) => {}
                 Err(refusal) => self.refuse(refusal),
             }
@@ -116,7 +149,7 @@ where
     }
 
     async fn close(&mut self) -> Result<(), Self::Error> {
-        self.writer.lock().await.take();
+        self.writer.close().await;
         Ok(())
     }
 }
@@ -135,9 +168,10 @@ impl Refusal {
     }
 }
 
-/// The message in a line; none in an empty one.
+/// The message in a line; none in an empty one, and in one that means nothing before the session
+/// begins.
 fn read(line: &[u8], begun: &mut bool) -> Result<Option<ClientJsonRpcMessage>, Refusal> {
-    let line = line.strip_prefix(b"\xef\xbb\xbf").unwrap_or(line).trim_ascii();
+    let line = trimmed(line);
     if line.is_empty() {
         return Ok(None);
     }
@@ -167,8 +201,12 @@ fn read(line: &[u8], begun: &mut bool) -> Result<Option<ClientJsonRpcMessage>, R
             if id.is_some() && !*begun && !begins(method, &message) {
                 return Err(invalid("the session has not begun; send \"initialize\" first"));
             }
-            *begun = *begun || id.is_some();
+            if id.is_none() && !*begun {
+                return Ok(None);
+            }
+            *begun = *begun || (id.is_some() && method != "ping");
         }
+        None if !*begun => return Ok(None),
         None if message.contains_key("result") || message.contains_key("error") => {}
         None => return Err(invalid("a message has a \"method\", a \"result\" or an \"error\"")),
     }
@@ -241,7 +279,9 @@ mod tests {
         assert_eq!(code("", false), Ok(false));
         assert_eq!(code("\u{feff}  \r", false), Ok(false));
         assert_eq!(code(r#"{"jsonrpc":"2.0","id":"a","method":"ping"}"#, false), Ok(true));
-        assert_eq!(code(r#"{"jsonrpc":"2.0","method":"notifications/initialized"}"#, false), Ok(true));
+        let notification = r#"{"jsonrpc":"2.0","method":"notifications/initialized"}"#;
+        assert_eq!((code(notification, true), code(notification, false)), (Ok(true), Ok(false)));
+        assert_eq!(code(r#"{"jsonrpc":"2.0","id":1,"result":{}}"#, false), Ok(false), "rmcp would end");
         let meta = json!({"_meta": {VERSION_KEY: "2026-07-28"}});
         let modern = json!({"jsonrpc": "2.0", "id": 1, "method": "tools/list", "params": meta});
         assert_eq!(code(&modern.to_string(), false), Ok(true));

@@ -270,6 +270,7 @@ fn b15_one_crash_counts_once_however_many_calls_it_costs() {
     let (_sandbox, mut session) = serve(json!({"one": child(&["--name", "one"])}), &json!({}));
     session.call("one:whoami", &json!({}));
     let ids: Vec<u64> = (0..10).map(|_| session.begin_call("one:sleep", &json!({"ms": 30_000}))).collect();
+    wait_until("all are under way", || (status(&mut session, "one")["in_flight"] == 10).then_some(()));
     session.call("one:crash", &json!({}));
     for id in ids {
         assert!(first_text(&session.answer(id)["result"]).contains("its outcome is unknown"));
@@ -408,4 +409,81 @@ fn a_poisonous_tool_does_not_cost_the_server_its_life() {
         assert_eq!(first_text(&session.call("sick:echo", &json!({"message": "well"}))), "well");
     }
     session.end();
+}
+
+#[test]
+fn b4_a_cancelled_call_costs_a_busy_child_nothing() {
+    let (_folder, state) = state_file();
+    let serial = hostile(&["--serial", "--state", state.to_str().unwrap()]);
+    let timeouts = json!({"timeouts": {"call": 20, "ping": 0.5, "pingEvery": 1}});
+    let (_sandbox, mut session) = serve(json!({"one": serial}), &timeouts);
+    session.call("one:echo", &json!({"message": "up"}));
+    let first = status(&mut session, "one")["pid"].clone();
+    let cancel = |session: &mut Session, id: u64| {
+        let params = json!({"requestId": id});
+        session.write(&json!({"jsonrpc": "2.0", "method": "notifications/cancelled", "params": params}));
+    };
+    // One call keeps it busy; another fills its pipe and is cancelled.
+    let slow = session.begin_call("one:sleep", &json!({"ms": 3000, "token": "slept"}));
+    thread::sleep(Duration::from_millis(100));
+    let long = session.begin_call("one:write", &json!({"message": "x".repeat(300_000)}));
+    thread::sleep(Duration::from_millis(100));
+    cancel(&mut session, long);
+    assert_eq!(first_text(&session.answer(slow)["result"]), "slept");
+    // The only call is cancelled, and the child goes on with it: it hears no ping meanwhile.
+    let only = session.begin_call("one:sleep", &json!({"ms": 3000}));
+    thread::sleep(Duration::from_millis(100));
+    cancel(&mut session, only);
+    thread::sleep(Duration::from_secs(3));
+    assert_eq!(first_text(&session.call("one:echo", &json!({"message": "well"}))), "well");
+    assert_eq!(status(&mut session, "one")["pid"], first, "it was never restarted");
+    session.end();
+}
+
+#[test]
+fn b15_a_restart_by_the_user_is_no_failure() {
+    let (_sandbox, mut session) = serve(json!({"one": child(&["--name", "one"])}), &json!({}));
+    session.call("one:whoami", &json!({}));
+    let ids: Vec<u64> = (0..10).map(|_| session.begin_call("one:sleep", &json!({"ms": 30_000}))).collect();
+    wait_until("all are under way", || (status(&mut session, "one")["in_flight"] == 10).then_some(()));
+    let restarted = session.call("orchestrator:restart_server", &json!({"server": "one"}));
+    assert!(first_text(&restarted).starts_with("one was started afresh"), "{restarted}");
+    for id in ids {
+        let lost = session.answer(id)["result"].clone();
+        assert!(first_text(&lost).contains("its outcome is unknown"), "{lost}");
+    }
+    assert_eq!(first_text(&session.call("one:whoami", &json!({}))), "one");
+    assert_eq!(status(&mut session, "one").get("failures"), None);
+    session.end();
+}
+
+#[test]
+fn b17_a_server_may_become_one_of_the_older_era() {
+    let folder = tempfile::tempdir().unwrap();
+    let marker = folder.path().join("older");
+    let program = hostile(&[])["command"].as_str().unwrap().to_owned();
+    let script = format!(
+        "[ -e {0} ] && exec {program} --vice discover-hang; exec {program} --vice modern-only",
+        marker.display()
+    );
+    let servers = json!({"one": {"command": "sh", "args": ["-c", script]}});
+    let sandbox = Sandbox::with_settings(servers, settings(&json!({"timeouts": {"handshake": 2}})));
+    for older in [false, true] {
+        if older {
+            fs::write(&marker, "").unwrap();
+        }
+        let mut session = sandbox.serve();
+        assert_eq!(first_text(&session.call("one:echo", &json!({"message": "x"}))), "x", "older: {older}");
+        session.end();
+    }
+}
+
+#[test]
+fn what_a_server_writes_stays_out_of_the_trail() {
+    let (sandbox, mut session) = serve(json!({"sick": hostile(&["--vice", "exit-1"])}), &json!({}));
+    let answer = session.call("sick:echo", &json!({"message": "x"}));
+    assert!(first_text(&answer).contains("cannot find the database"));
+    session.end();
+    let rows = sandbox.json(&["audit", "--json"]).to_string();
+    assert!(rows.contains("ended during the handshake") && !rows.contains("database"), "{rows}");
 }

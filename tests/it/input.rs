@@ -45,6 +45,7 @@ fn d2_mistakes_in_the_protocol_are_answered_and_end_nothing() {
 fn d2_nothing_is_done_before_the_session_begins() {
     let sandbox = Sandbox::with_settings(json!({}), json!({"model": "/no/model"}));
     let mut session = Session::without_handshake(sandbox.command(&["serve"]));
+    session.write(&json!({"jsonrpc": "2.0", "method": "notifications/cancelled", "params": {}}));
     let early = session.request("tools/list", &json!({}));
     assert_eq!(early["error"]["code"], -32600);
     assert!(early["error"]["message"].as_str().unwrap().contains("initialize"));
@@ -100,5 +101,23 @@ fn d4_numbers_and_texts_reach_the_child_unchanged() {
     let answer = session.call("one:mirror", &arguments);
     let back: Value = serde_json::from_str(first_text(&answer)).unwrap();
     assert_eq!(back, arguments);
+    session.end();
+}
+
+#[test]
+fn d2_an_id_is_used_once_at_a_time() {
+    let (_sandbox, mut session) = serve(json!({"one": hostile(&[])}));
+    session.call("one:echo", &json!({"message": "up"}));
+    let call = |token: &str| {
+        json!({"jsonrpc": "2.0", "id": 500, "method": "tools/call", "params": {"name": "call_tool", "arguments":
+            {"tool": "one:sleep", "arguments": {"ms": 300, "token": token}}}})
+    };
+    session.write(&call("first"));
+    session.write(&call("second"));
+    let refused = session.message("a refusal", |message| message.get("error").is_some());
+    assert!(refused["error"]["message"].as_str().unwrap().contains("this id"), "{refused}");
+    assert_eq!(first_text(&session.answer(500)["result"]), "first");
+    session.write(&call("third"));
+    assert_eq!(first_text(&session.answer(500)["result"]), "third");
     session.end();
 }

@@ -95,13 +95,23 @@ fn c2_a_full_disk_stops_nothing_and_rows_are_written_when_there_is_space_again()
 #[test]
 fn c2_a_strict_trail_refuses_calls_that_it_cannot_record() {
     let sandbox = sandbox(&json!({"audit": {"strict": true}}));
-    std::fs::write(sandbox.path("data"), "a file where the folder should be").unwrap();
     let mut session = sandbox.serve();
-    // The first row shows that none can be written.
-    session.call("one:whoami", &json!({}));
-    let refused = session.call("one:whoami", &json!({}));
-    assert!(first_text(&refused).contains("audit.strict"), "{}", first_text(&refused));
+    assert_eq!(first_text(&session.call("one:whoami", &json!({}))), "one");
+    let other = rusqlite::Connection::open(sandbox.data().join("audit.db")).unwrap();
+    other.execute_batch("BEGIN EXCLUSIVE").unwrap();
+    // From the first on, and those that come with it.
+    let ids: Vec<u64> = (0..3).map(|_| session.begin_call("one:whoami", &json!({}))).collect();
+    for id in ids {
+        let refused = session.answer(id)["result"].clone();
+        assert!(first_text(&refused).contains("audit.strict"), "{}", first_text(&refused));
+    }
+    other.execute_batch("COMMIT").unwrap();
+    wait_until("calls are made again", || {
+        (session.call("one:whoami", &json!({}))["isError"] != true).then_some(())
+    });
     session.end();
+    let outcomes: Vec<Value> = rows(&sandbox).iter().map(|row| row["outcome"].clone()).collect();
+    assert!(outcomes.len() >= 5 && !outcomes.contains(&json!("started")), "{outcomes:?}");
 }
 
 #[test]

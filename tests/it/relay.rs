@@ -215,3 +215,32 @@ fn input_that_a_modern_child_asks_for_is_got_from_a_host_of_either_era() {
     assert_eq!(first_text(&second["result"]), "y for Bob, remembered", "{second}");
     session.end();
 }
+
+#[test]
+fn input_that_a_host_refuses_is_not_the_servers_fault() {
+    let servers = json!({"asks": hostile(&["--vice", "input-required"])});
+    let (_sandbox, mut session) = serve_as(servers, &json!({"elicitation": {}}));
+    for _ in 0..6 {
+        let id = session.begin_call("asks:misbehave", &json!({"message": "x"}));
+        let asked = session.incoming("elicitation/create");
+        let error = json!({"code": -1, "message": "the user closed the window"});
+        session.write(&json!({"jsonrpc": "2.0", "id": asked["id"], "error": error}));
+        let answer = session.answer(id)["result"].clone();
+        assert!(first_text(&answer).contains("the user closed the window"), "{answer}");
+    }
+    assert_eq!(first_text(&session.call("asks:echo", &json!({"message": "well"}))), "well");
+    session.end();
+}
+
+#[test]
+fn a_question_is_withdrawn_when_its_call_is_cancelled() {
+    let servers = json!({"asks": hostile(&["--vice", "input-required"])});
+    let (_sandbox, mut session) = serve_as(servers, &json!({"elicitation": {}}));
+    let id = session.begin_call("asks:misbehave", &json!({"message": "x"}));
+    let asked = session.incoming("elicitation/create");
+    let params = json!({"requestId": id});
+    session.write(&json!({"jsonrpc": "2.0", "method": "notifications/cancelled", "params": params}));
+    let withdrawn = session.incoming("notifications/cancelled");
+    assert_eq!(withdrawn["params"]["requestId"], asked["id"]);
+    session.end();
+}
