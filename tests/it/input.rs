@@ -12,6 +12,31 @@ fn serve(servers: Value) -> (Sandbox, Session) {
 }
 
 #[test]
+fn d1_odd_configurations_are_read_or_refused_with_their_place() {
+    let sandbox = Sandbox::new(json!({}));
+    let status = |text: &[u8]| {
+        std::fs::write(sandbox.config(), text).unwrap();
+        let output = sandbox.run(&["status"]);
+        (output.status.code(), crate::support::text(&output.stderr))
+    };
+    let large = format!(r#"{{"x": "{}", "mcpServers": {{}}}}"#, "y".repeat(10_000_000));
+    assert_eq!(status(large.as_bytes()).0, Some(0), "other hosts keep other things in it");
+    assert_eq!(status("\u{feff}{\"mcpServers\": {}}".as_bytes()).0, Some(0));
+    for (text, problem) in [
+        (&b""[..], "config.json:1:0: EOF"),
+        (b"\xff\xfe", "config.json"),
+        (br#"{"mcpServers": {"a": {"command": "x"}, "a": {"command": "y"}}}"#, "given twice"),
+        (br#"{"orchestrator": {"timeouts": {"call": 0}}}"#, "no deadline that could be kept"),
+        (br#"{"orchestrator": {"breaker": {"failureShare": 7}}}"#, "not a share between 0 and 1"),
+        (br#"{"orchestrator": {"limits": {"pages": -1}}}"#, "in orchestrator.limits.pages"),
+    ] {
+        let (code, message) = status(text);
+        assert_eq!(code, Some(2), "{message}");
+        assert!(message.contains(problem), "{message}");
+    }
+}
+
+#[test]
 fn d2_mistakes_in_the_protocol_are_answered_and_end_nothing() {
     let (_sandbox, mut session) = serve(json!({}));
     let deep = format!("{}{}", "[".repeat(10_000), "]".repeat(10_000));

@@ -176,6 +176,27 @@ fn c3_a_locked_trail_delays_little_and_loses_no_row() {
 }
 
 #[test]
+fn c3_two_orchestrators_share_one_data_folder() {
+    let sandbox = sandbox(&json!({}));
+    let mut sessions = [sandbox.serve(), sandbox.serve()];
+    for round in 0..20 {
+        let ids: Vec<u64> = sessions
+            .iter_mut()
+            .map(|session| session.begin_call("one:echo", &json!({"message": format!("m{round}")})))
+            .collect();
+        for (session, id) in sessions.iter_mut().zip(ids) {
+            assert_eq!(first_text(&session.answer(id)["result"]), format!("m{round}"));
+        }
+    }
+    for session in sessions {
+        session.end();
+    }
+    let rows = rows(&sandbox);
+    assert_eq!(rows.len(), 40);
+    assert!(rows.iter().all(|row| row["outcome"] == "done"), "{rows:?}");
+}
+
+#[test]
 fn c4_a_trail_that_breaks_while_it_is_written_is_kept_aside() {
     let sandbox = sandbox(&json!({}));
     let mut session = sandbox.serve();
