@@ -24,7 +24,12 @@ struct Lines {
     partial: Vec<u8>,
     /// The first line that speaks of an error.
     cause: Option<String>,
+    /// Lines that were looked at for it.
+    looked_at: usize,
 }
+
+/// Lines that are looked at for the cause: a program that writes more says something else.
+const LOOKED_AT: usize = 300;
 
 /// Words by which programs begin to say what went wrong.
 const CAUSES: [&str; 6] = ["error", "fatal", "cannot", "missing", "exception", "panicked"];
@@ -49,8 +54,9 @@ impl Lines {
                 let line = String::from_utf8_lossy(&self.partial).trim().to_owned();
                 self.partial.clear();
                 if !line.is_empty() {
-                    if self.cause.is_none() && speaks_of_an_error(&line) {
-                        self.cause = Some(line.clone());
+                    if self.cause.is_none() && self.looked_at < LOOKED_AT {
+                        self.looked_at += 1;
+                        self.cause = speaks_of_an_error(&line).then(|| line.clone());
                     }
                     self.complete.push_back(line.clone());
                     completed.push(line);

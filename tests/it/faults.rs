@@ -1,5 +1,5 @@
 //! Faults of children, one test for each promise. Names begin with the row of the fault catalogue that
-//! RELIABILITY.md lists; `scripts/fault_matrix.py` goes through all vices in all phases.
+//! RELIABILITY.md lists; `scripts/fault_matrix.sh` goes through all vices in all phases.
 
 use std::{
     fs,
