@@ -1,7 +1,11 @@
 #!/usr/bin/env bash
-# Gets whatever the tests need (the embedding model, real servers, real clients) and runs all of them.
+# Gets whatever the tests need (the embedding model, real servers, real clients) and runs all of them; then,
+# on Linux, every fault of a child, a minute of load with random kills, and a dozen real servers (about seven
+# minutes more).
 #
 # usage: test.sh [ARGUMENTS OF cargo test]
+#
+# With arguments only cargo test runs.
 set -euo pipefail
 
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
@@ -18,3 +22,12 @@ scripts/install-servers.sh --clients
 cargo test --locked "$@"
 # Benches run once each here, as tests: they have to work, their figures mean nothing.
 cargo test --locked --benches "$@"
+
+if (($# == 0)) && [[ -d /proc/self ]]; then
+  # As cargo test has built it.
+  ORCHESTRATOR_BINARY=$(realpath "${CARGO_TARGET_DIR:-target}/debug/orchestrator")
+  export ORCHESTRATOR_BINARY
+  scripts/fault_matrix.sh --check
+  scripts/soak.sh --ci
+  scripts/fleet.sh --ci
+fi
