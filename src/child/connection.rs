@@ -63,6 +63,8 @@ pub(super) struct Opening<'a> {
     pub(super) settings: ChildSettings,
     /// The orchestrator's executable, to run as guard of the child on Linux.
     pub(super) guard: Option<&'a std::path::Path>,
+    /// Whether it started before, so that what it needs is installed.
+    pub(super) known: bool,
     pub(super) hosts: Hosts,
     pub(super) listings: mpsc::Sender<Listing>,
 }
@@ -144,7 +146,7 @@ impl Connection {
         let mut transport = ChildTransport::new(stdout, stdin, Arc::clone(&wire));
 
         let setup = async {
-            let limit = start_limit(config, &timeouts, lifecycle.is_some());
+            let limit = start_limit(config, &timeouts, opening.known);
             // A child that is known to be modern is given more time, but may have become another.
             let patience = if lifecycle == Some(Lifecycle::Discover) { limit / 2 } else { timeouts.discover };
             let shaking = shake_hands(&mut transport, &wire, &client, lifecycle, patience);

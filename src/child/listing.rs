@@ -79,7 +79,7 @@ pub(super) async fn list_tools(
         if !listed.iter().all(|tool| collected.take(tool)) {
             return Ok(collected.finish());
         }
-        match page.get("nextCursor").and_then(Value::as_str) {
+        match next_cursor(&page) {
             None => return Ok(collected.finish()),
             Some(next) if !cursors.insert(next.to_owned()) => {
                 collected.warnings.push("tools/list repeats a cursor; listing stopped there".to_owned());
@@ -91,6 +91,11 @@ pub(super) async fn list_tools(
     let pages = limits.pages;
     collected.warnings.push(format!("tools/list has more than {pages} pages; the rest is left out"));
     Ok(collected.finish())
+}
+
+/// The cursor of the next page; an empty one, or what is no text, is none.
+fn next_cursor(page: &Map<String, Value>) -> Option<&str> {
+    page.get("nextCursor").and_then(Value::as_str).filter(|cursor| !cursor.is_empty())
 }
 
 async fn request_page(
@@ -193,6 +198,18 @@ mod tests {
         assert_eq!(names, ["good", "bare", "null"]);
         assert_eq!(warnings.len(), 4, "{warnings:?}");
         assert!(warnings[3].contains("listed twice"));
+    }
+
+    #[test]
+    fn a_cursor_may_be_anything() {
+        let page = |cursor: Value| {
+            let page = json!({"tools": [], "nextCursor": cursor});
+            next_cursor(page.as_object().unwrap()).map(str::to_owned)
+        };
+        assert_eq!(page(json!("a\u{0}b")).as_deref(), Some("a\u{0}b"));
+        for none in [json!(null), json!(7), json!(""), json!({"a": 1}), json!(["x"])] {
+            assert_eq!(page(none.clone()), None, "{none}");
+        }
     }
 
     #[test]

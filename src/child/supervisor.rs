@@ -64,6 +64,8 @@ pub(super) struct Surroundings {
 struct Past {
     /// How the child's sessions began.
     lifecycle: Option<Lifecycle>,
+    /// Whether it was ever connected, now or in an earlier process.
+    known: bool,
     /// When it last crashed or failed to start.
     failed_at: Option<Instant>,
     /// Ends the process of a start that failed.
@@ -210,7 +212,7 @@ impl Supervisor {
         };
         let closing = self.surroundings.closing.clone();
         let mut wanted = self.wanted.subscribe();
-        let mut past = Past { lifecycle, ..Past::default() };
+        let mut past = Past { lifecycle, known: lifecycle.is_some(), ..Past::default() };
         loop {
             // At rest.
             tokio::select! {
@@ -337,14 +339,17 @@ impl Supervisor {
             server: &self.server,
             settings: self.config.settings,
             guard: guard.as_deref(),
+            known: past.known,
             hosts: hosts.clone(),
             listings: listings.clone(),
         };
-        Connection::open(stdio, opening, &mut past.lifecycle, closing, tasks).await.map_err(|failed| {
+        let opened = Connection::open(stdio, opening, &mut past.lifecycle, closing, tasks).await;
+        past.known |= opened.is_ok();
+        opened.map_err(|failed| {
             past.ending = failed.ending;
             if matches!(failed.error, ConnectError::Timeout { .. }) {
                 // It may have become another, or have to install something first.
-                past.lifecycle = None;
+                (past.lifecycle, past.known) = (None, false);
             }
             failed.error
         })

@@ -25,8 +25,9 @@ pub fn run(arguments: &Arguments, paths: &Paths, out: &mut Output) -> anyhow::Re
         };
         let confidence =
             row.confidence.map_or_else(|| "-".to_owned(), |confidence| format!("{confidence:.2}"));
-        let took: f64 =
-            row.durations.as_object().into_iter().flatten().filter_map(|(_, time)| time.as_f64()).sum();
+        let stages = row.durations.as_object().into_iter().flatten();
+        // No stages are 0.0 ms; the sum of nothing would be -0.0.
+        let took = stages.filter_map(|(_, time)| time.as_f64()).fold(0.0, |sum, time| sum + time);
         let told = row.error.or(row.task).unwrap_or_default();
         vec![row.time, row.kind, tool, confidence, row.outcome, format!("{took:.1}"), told]
     });

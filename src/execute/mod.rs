@@ -136,6 +136,9 @@ impl Executor {
 
     /// The tool behind a name a model may give: `server:tool`, `server__tool`, or a bare unique one.
     pub fn resolve(&self, name: &str) -> Result<Target, ResolveError> {
+        if let Some(tool) = administration::find(name) {
+            return Ok(Target::Known(Box::new(tool)));
+        }
         resolve(&self.library.snapshot(), &self.servers, name)
     }
 

@@ -8,6 +8,7 @@ use super::tools::Detail;
 use crate::{
     catalog::Tool,
     child::ServerStatus,
+    config::RESERVED_SERVER_NAME,
     execute::{CandidateView, Outcome, ResolveError, Routing, Target, ToolView},
     index::Snapshot,
     router::Route,
@@ -162,6 +163,13 @@ pub(super) fn servers(
     }
     let text = if lines.is_empty() { "No server is configured.".to_owned() } else { lines.join("\n") };
     facts(text, structured)
+}
+
+/// The built-in server, which is always there.
+pub(super) fn built_in(tools: &[ToolView]) -> CallToolResult {
+    let lines: Vec<String> = tools.iter().map(|tool| line(tool, None, None)).collect();
+    let server = json!({"server": RESERVED_SERVER_NAME, "state": "ready", "tools": tools.len()});
+    facts(lines.join("\n"), json!({"servers": [server], "tools": tools}))
 }
 
 fn line(tool: &ToolView, confidence: Option<f32>, schema: Option<&Value>) -> String {

@@ -34,7 +34,8 @@ use self::{
 use crate::{
     audit::Audit,
     child::{Caller, Connected, Host, HostProgress, Pool},
-    execute::{Executor, Outcome, Pending, Task, parse_arguments},
+    config::RESERVED_SERVER_NAME,
+    execute::{Executor, Outcome, Pending, Task, administration, parse_arguments},
     index::Library,
     orchestrator::Orchestrator,
 };
@@ -181,6 +182,9 @@ impl Front {
     }
 
     fn list(&self, input: &ListInput) -> CallToolResult {
+        if input.server.as_deref() == Some(RESERVED_SERVER_NAME) {
+            return answer::built_in(&administration::views());
+        }
         answer::servers(
             &self.pool.status(),
             &self.library.snapshot(),

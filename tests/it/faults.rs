@@ -487,3 +487,20 @@ fn what_a_server_writes_stays_out_of_the_trail() {
     let rows = sandbox.json(&["audit", "--json"]).to_string();
     assert!(rows.contains("ended during the handshake") && !rows.contains("database"), "{rows}");
 }
+
+#[test]
+fn the_built_in_server_is_described_like_any_other() {
+    let (_sandbox, mut session) = serve(json!({}), &json!({}));
+    let listed = session.tool("list_servers", &json!({"server": "orchestrator"}));
+    assert_eq!(listed["structuredContent"]["tools"][0]["tool"], "restart_server");
+    let described = session.tool(
+        "search_tools",
+        &json!({"names": ["orchestrator:restart_server", "orchestrator__restart_server"], "detail": "full"}),
+    );
+    let results = described["structuredContent"]["results"].as_array().unwrap();
+    assert_eq!(results.len(), 2);
+    assert_eq!(results[0]["inputSchema"]["required"], json!(["server"]));
+    let unknown = session.call("orchestrator:nope", &json!({}));
+    assert!(first_text(&unknown).contains("the built-in server has orchestrator:restart_server"));
+    session.end();
+}
