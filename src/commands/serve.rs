@@ -13,8 +13,9 @@ use crate::{
     server::{Front, HostTransport},
 };
 
-/// For calls under way when the host has closed its side: whoever closes a pipe may still read.
-const AFTER_THE_HOST: Duration = Duration::from_secs(1);
+/// For calls under way when the host has closed its side: whoever closes a pipe may still read. Hosts
+/// that do not send SIGTERM some two seconds later.
+const AFTER_THE_HOST: Duration = Duration::from_secs(5);
 /// For answers that are still to be written when the session is closed.
 const LAST_WORDS: Duration = Duration::from_secs(3);
 
@@ -41,7 +42,6 @@ pub async fn run(context: Context) -> anyhow::Result<Exit> {
             over = true;
             Duration::ZERO
         }
-        // Hosts end what does not end by itself some two seconds later.
         () = closed.cancelled() => AFTER_THE_HOST,
         () = asked_to_end() => patience,
     };
