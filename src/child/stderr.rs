@@ -22,8 +22,8 @@ pub(super) struct StderrTail(Arc<Mutex<Lines>>);
 struct Lines {
     complete: VecDeque<String>,
     partial: Vec<u8>,
-    /// The first line that speaks of an error.
-    cause: Option<String>,
+    /// The first of the lines that look most like the cause, and how much.
+    cause: Option<(u8, String)>,
     /// Lines that were looked at for it.
     looked_at: usize,
 }
@@ -31,12 +31,20 @@ struct Lines {
 /// Lines that are looked at for the cause: a program that writes more says something else.
 const LOOKED_AT: usize = 300;
 
-/// Words by which programs begin to say what went wrong.
+/// Words by which programs say what went wrong.
 const CAUSES: [&str; 6] = ["error", "fatal", "cannot", "missing", "exception", "panicked"];
 
-fn speaks_of_an_error(line: &str) -> bool {
+/// How much a line looks like the cause: 2 where it begins so (`TypeError: …`, `Fatal: …`), 1 where it
+/// says so anywhere, as lines of source in a stack also do.
+fn looks_like_the_cause(line: &str) -> u8 {
     let line = line.to_lowercase();
-    CAUSES.iter().any(|word| line.contains(word))
+    let begins =
+        line.split_once(':').is_some_and(|(head, _)| head.ends_with("error") || head.ends_with("exception"));
+    if begins || line.starts_with("fatal") {
+        2
+    } else {
+        u8::from(CAUSES.iter().any(|word| line.contains(word)))
+    }
 }
 
 impl Lines {
@@ -54,9 +62,9 @@ impl Lines {
                 let line = String::from_utf8_lossy(&self.partial).trim().to_owned();
                 self.partial.clear();
                 if !line.is_empty() {
-                    if self.cause.is_none() && self.looked_at < LOOKED_AT {
+                    if self.looked_at < LOOKED_AT {
                         self.looked_at += 1;
-                        self.cause = speaks_of_an_error(&line).then(|| line.clone());
+                        self.note_cause(&line);
                     }
                     self.complete.push_back(line.clone());
                     completed.push(line);
@@ -70,13 +78,23 @@ impl Lines {
     }
 }
 
+impl Lines {
+    fn note_cause(&mut self, line: &str) {
+        let before = self.cause.as_ref().map_or(0, |(rank, _)| *rank);
+        let rank = looks_like_the_cause(line);
+        if rank > before {
+            self.cause = Some((rank, line.to_owned()));
+        }
+    }
+}
+
 impl StderrTail {
     /// The last lines, joined by ` | `, an unfinished one included, after the one that speaks of an
     /// error, if that came earlier; empty when there were none.
     pub(super) fn text(&self) -> String {
         let lines = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let partial = String::from_utf8_lossy(&lines.partial);
-        let cause = lines.cause.iter().filter(|cause| !lines.complete.contains(cause));
+        let cause = lines.cause.iter().map(|(_, line)| line).filter(|line| !lines.complete.contains(line));
         let last = lines.complete.iter().map(String::as_str).chain([partial.trim()]);
         let all = cause.map(String::as_str).chain(last);
         all.filter(|line| !line.is_empty()).collect::<Vec<_>>().join(" | ")
@@ -117,7 +135,7 @@ mod tests {
     fn the_cause_is_kept_above_a_long_stack() {
         let tail = StderrTail::default();
         let push = |text: &str| tail.0.lock().unwrap().push(text.as_bytes());
-        push("starting\nError: Cannot find module 'keytar'\n");
+        push("starting\n  const err = new Error(message);\nError: Cannot find module 'keytar'\n");
         for number in 0..20 {
             push(&format!("    at frame {number}\n"));
         }
