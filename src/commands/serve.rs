@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use rmcp::ServiceExt;
-use tokio::time::timeout;
+use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
 
 use super::Context;
@@ -13,9 +13,8 @@ use crate::{
     server::{Front, HostTransport},
 };
 
-/// For calls under way when the host has closed its side: whoever closes a pipe may still read. Hosts
-/// that do not send SIGTERM some two seconds later.
-const AFTER_THE_HOST: Duration = Duration::from_secs(5);
+/// For the session to end after its host: longer than rmcp takes for it.
+const AFTER_THE_HOST: Duration = Duration::from_secs(6);
 /// For answers that are still to be written when the session is closed.
 const LAST_WORDS: Duration = Duration::from_secs(3);
 
@@ -37,26 +36,32 @@ pub async fn run(context: Context) -> anyhow::Result<Exit> {
     };
     tokio::pin!(session);
     let mut over = false;
-    let patience = tokio::select! {
-        () = &mut session => {
-            over = true;
-            Duration::ZERO
-        }
-        () = closed.cancelled() => AFTER_THE_HOST,
-        () = asked_to_end() => patience,
-    };
-    tracing::debug!("ending; calls under way have {} s", patience.as_secs_f32());
     tokio::select! {
-        () = front.drain(patience) => {}
-        () = &mut session, if !over => over = true,
-        () = asked_to_end() => tracing::debug!("asked to end at once"),
+        () = &mut session => over = true,
+        // Whoever closes a pipe may still read: rmcp lets calls that came before end, for 5 s at most, and
+        // the session with them. Hosts that do not send SIGTERM some two seconds later.
+        () = closed.cancelled() => {
+            tokio::select! {
+                () = &mut session => over = true,
+                () = sleep(AFTER_THE_HOST) => {}
+                () = asked_to_end() => tracing::debug!("asked to end at once"),
+            }
+        }
+        () = asked_to_end() => {
+            tracing::debug!("asked to end; calls under way have {} s", patience.as_secs_f32());
+            tokio::select! {
+                () = front.drain(patience) => {}
+                () = &mut session => over = true,
+                () = asked_to_end() => tracing::debug!("asked to end at once"),
+            }
+        }
     }
+    // Calls that are still under way are answered as cancelled.
+    front.drain(Duration::ZERO).await;
     close.cancel();
     if !over {
         timeout(LAST_WORDS, &mut session).await.ok();
     }
-    // Children are told that nobody waits any more, before they are ended.
-    front.drain(Duration::ZERO).await;
     orchestrator.shutdown().await;
     Ok(Exit::Done)
 }
