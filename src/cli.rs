@@ -90,6 +90,11 @@ enum Command {
     /// Get, list or check embedding models
     #[command(subcommand)]
     Model(commands::model::Command),
+    /// Show and change the example tasks by which tools are found
+    #[command(subcommand)]
+    Examples(commands::examples::Command),
+    /// Let a language model write example tasks for tools that have none
+    Teach(commands::teach::Arguments),
     /// Measure the ranking on a labelled set
     Eval(commands::eval::Arguments),
     /// Print a completion script for a shell
@@ -149,26 +154,32 @@ async fn run(cli: Cli) -> anyhow::Result<Exit> {
     let mut out = Output::new(cli.global.json);
     let model = cli.global.model;
     // What needs no configuration works without one.
-    match cli.command {
+    let command = match cli.command {
         Command::Model(command) => return commands::model::run(command, model, &paths, &mut out).await,
         Command::Eval(arguments) => return commands::eval::run(arguments, model, &paths, &mut out).await,
         Command::Completions(arguments) => {
             return commands::completions::run(&arguments, &mut Cli::command(), &mut out);
         }
         Command::Audit(arguments) => return commands::audit::run(&arguments, &paths, &mut out),
-        _ => {}
-    }
+        Command::Examples(command) => match commands::examples::run_alone(command, &paths, &mut out)? {
+            Ok(exit) => return Ok(exit),
+            Err(command) => Command::Examples(command),
+        },
+        command => command,
+    };
     let mut config: Config = config::load(&paths.config)?;
     if let Some(model) = model {
         config.settings.model = model;
     }
     let context = Context { config, paths };
-    match cli.command {
+    match command {
         Command::Serve => Box::pin(commands::serve::run(context)).await,
         Command::Reindex(arguments) => commands::reindex::run(arguments, context, &mut out).await,
         Command::Search(arguments) => commands::search::run(arguments, context, &mut out).await,
         Command::Execute(arguments) => commands::execute::run(arguments, context, &mut out).await,
         Command::Call(arguments) => commands::call::run(arguments, context, &mut out).await,
+        Command::Examples(command) => commands::examples::run(command, context, &mut out).await,
+        Command::Teach(arguments) => commands::teach::run(arguments, context, &mut out).await,
         Command::Status => commands::status::run(context, &mut out).await,
         Command::Model(_) | Command::Eval(_) | Command::Completions(_) | Command::Audit(_) => Ok(Exit::Done),
     }

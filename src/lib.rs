@@ -9,6 +9,7 @@
 //! | [`child`] | processes, connections, the pool |
 //! | [`catalog`] | tool records and their SQLite store |
 //! | [`embed`] | model files, the encoder, its worker thread |
+//! | [`examples`] | example tasks: where they come from, where they are kept, which are good |
 //! | [`index`] | vector and word search, kept in step with the children |
 //! | [`router`] | from a task to ranked tools with a confidence |
 //! | [`execute`] | from a ranked tool to a call, or to what is missing for one |
@@ -25,6 +26,7 @@ pub mod config;
 pub mod digest;
 mod disk;
 pub mod embed;
+pub mod examples;
 pub mod execute;
 pub mod index;
 mod lines;

@@ -14,6 +14,7 @@ use crate::{
     child::{Listing, Pool, PoolOptions},
     config::{Config, Paths},
     embed::{Embedder, ModelSource},
+    examples::{ExampleStore, ExamplesError},
     execute::Executor,
     index::Library,
     report,
@@ -30,6 +31,17 @@ const REFRESH_INTERVAL: Duration = Duration::from_secs(2);
 /// Tool lists as children give them.
 pub type Listings = tokio::sync::mpsc::Receiver<Listing>;
 
+/// Why an orchestrator could not be put together: not even a database in memory works.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// The catalog.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// The examples.
+    #[error(transparent)]
+    Examples(#[from] ExamplesError),
+}
+
 /// A running orchestrator. Nothing is started but its own threads: children start when needed.
 pub struct Orchestrator {
     /// What the user wrote.
@@ -38,6 +50,8 @@ pub struct Orchestrator {
     pub paths: Paths,
     /// The catalog on disk.
     pub store: Store,
+    /// The example tasks on disk.
+    pub examples: ExampleStore,
     /// The encoder.
     pub embedder: Embedder,
     /// The catalog in memory.
@@ -58,7 +72,7 @@ impl Orchestrator {
     /// Puts the parts together inside a tokio runtime, and takes in what children list. `guard` is the
     /// orchestrator's executable, which guards each child on Linux. Where the data folder cannot be
     /// written, the catalog is kept in memory, with a warning.
-    pub fn start(config: Config, paths: Paths, guard: Option<PathBuf>) -> Result<Self, StoreError> {
+    pub fn start(config: Config, paths: Paths, guard: Option<PathBuf>) -> Result<Self, StartError> {
         let (orchestrator, listings) = Self::start_without_listening(config, paths, guard)?;
         let follower = tokio::spawn(take_in(orchestrator.library.clone(), listings));
         *orchestrator.follower.lock().unwrap_or_else(PoisonError::into_inner) = Some(follower);
@@ -70,7 +84,7 @@ impl Orchestrator {
         config: Config,
         paths: Paths,
         guard: Option<PathBuf>,
-    ) -> Result<(Self, Listings), StoreError> {
+    ) -> Result<(Self, Listings), StartError> {
         let store = match Store::open(&paths.catalog()) {
             Ok(store) => store,
             Err(error) => {
@@ -78,10 +92,18 @@ impl Orchestrator {
                 Store::in_memory()?
             }
         };
+        let examples = match ExampleStore::open(&paths.examples()) {
+            Ok(examples) => examples,
+            Err(error) => {
+                tracing::warn!("{}; none is used this time", report::chain(&error));
+                ExampleStore::in_memory()?
+            }
+        };
         let source = ModelSource { model: config.settings.model.clone(), downloads: paths.models() };
         let embedder = Embedder::start(source);
         let threshold = config.settings.hnsw_threshold;
-        let library = Library::start(store.clone(), embedder.clone(), &config.servers, threshold)?;
+        let library =
+            Library::start(store.clone(), examples.clone(), embedder.clone(), &config.servers, threshold)?;
         let (listings, arrived) = tokio::sync::mpsc::channel(WAITING_LISTINGS);
         let known = library.snapshot();
         let protocols =
@@ -103,6 +125,7 @@ impl Orchestrator {
             config,
             paths,
             store,
+            examples,
             embedder,
             library,
             pool,
@@ -124,6 +147,7 @@ impl Orchestrator {
         }
         self.audit.flush().await;
         self.store.checkpoint();
+        self.examples.checkpoint();
     }
 }
 

@@ -13,6 +13,7 @@ use orchestrator::{
     child::{Listing, ServerInfo},
     config::{ChildSettings, ServerConfig, Transport},
     embed::{Embedder, ModelSource},
+    examples::ExampleStore,
     index::{Library, Vectors},
     router::Router,
 };
@@ -94,8 +95,9 @@ pub fn library(runtime: &tokio::runtime::Runtime, source: ModelSource, count: us
         .collect();
     let store = Store::open(&cache().join(format!("catalog-{count}.db"))).expect("the store opens");
     let embedder = Embedder::start(source);
-    let library =
-        Library::start(store.clone(), embedder.clone(), &config, 5_000).expect("the library starts");
+    let examples = ExampleStore::in_memory().expect("examples can be kept in memory");
+    let library = Library::start(store.clone(), examples, embedder.clone(), &config, 5_000)
+        .expect("the library starts");
     let listings = servers.into_iter().map(|(server, tools)| Listing {
         server,
         info: ServerInfo::default(),

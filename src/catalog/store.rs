@@ -10,14 +10,17 @@ use std::{
 
 use rusqlite::{Connection, ErrorCode, OptionalExtension, params};
 
-use super::{Diff, Tool, diff, text::Words};
+use super::{
+    Diff, Tool, diff,
+    text::{self, Words},
+};
 use crate::{
     child::{Listing, ServerInfo},
     disk::{make_private_folder, move_aside, now_ms},
 };
 
 /// Raise with every change of the tables; another version is moved aside and rebuilt.
-const SCHEMA_VERSION: i32 = 1;
+const SCHEMA_VERSION: i32 = 2;
 
 /// How long a statement waits for another process's transaction.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
@@ -37,6 +40,7 @@ const SCHEMA: &str = "
         hash       TEXT NOT NULL,
         text_hash  TEXT NOT NULL,
         definition TEXT NOT NULL,
+        examples   TEXT NOT NULL DEFAULT '',
         UNIQUE (server, name)
     ) STRICT;
     CREATE TABLE vectors (
@@ -46,7 +50,7 @@ const SCHEMA: &str = "
         PRIMARY KEY (model, text_hash)
     ) STRICT;
     CREATE VIRTUAL TABLE words USING fts5 (
-        server, name, description, parameters,
+        server, name, description, parameters, examples,
         content = '', contentless_delete = 1, tokenize = 'porter unicode61'
     );";
 
@@ -223,6 +227,36 @@ impl Store {
         apply(&mut connection, listing, fingerprint, &tools, force).map_err(|error| self.fail(error))
     }
 
+    /// Writes the words of the examples by which tools are found, where they are not those that are
+    /// there. Returns the number of tools that changed.
+    pub fn set_example_words<'a>(
+        &self,
+        tools: impl IntoIterator<Item = (&'a StoredTool, Vec<&'a str>)>,
+    ) -> Result<usize, StoreError> {
+        let mut connection = self.write();
+        let write = || {
+            let transaction =
+                connection.transaction_with_behavior(rusqlite::TransactionBehavior::Immediate)?;
+            let known: HashMap<i64, String> = {
+                let mut statement = transaction.prepare_cached("SELECT id, examples FROM tools")?;
+                statement
+                    .query_map([], |row| Ok((row.get(0)?, row.get(1)?)))?
+                    .collect::<rusqlite::Result<_>>()?
+            };
+            let mut changed = 0;
+            for (stored, examples) in tools {
+                // A tool that is gone meanwhile has no words any more.
+                if known.get(&stored.id).is_some_and(|hash| *hash != examples_hash(&examples)) {
+                    write_words(&transaction, stored.id, &stored.tool, &examples)?;
+                    changed += 1;
+                }
+            }
+            transaction.commit()?;
+            Ok(changed)
+        };
+        write().map_err(|error| self.fail(error))
+    }
+
     /// All vectors of a model by text hash. `dimensions` is checked: a blob of another length is
     /// left out, to be computed anew.
     pub fn vectors(&self, model: &str, dimensions: usize) -> Result<HashMap<String, Vec<f32>>, StoreError> {
@@ -288,11 +322,26 @@ impl Store {
         }
     }
 
-    /// Drops vectors that no tool uses any more and returns how many.
-    pub fn prune_vectors(&self) -> Result<usize, StoreError> {
-        self.write()
-            .execute("DELETE FROM vectors WHERE text_hash NOT IN (SELECT text_hash FROM tools)", [])
-            .map_err(|error| self.fail(error))
+    /// Drops vectors that no tool and none of `kept` uses any more, and returns how many.
+    pub fn prune_vectors(&self, kept: &HashSet<String>) -> Result<usize, StoreError> {
+        let mut connection = self.write();
+        let mut prune = || {
+            let transaction =
+                connection.transaction_with_behavior(rusqlite::TransactionBehavior::Immediate)?;
+            let unused: Vec<String> = {
+                let mut statement = transaction.prepare(
+                    "SELECT DISTINCT text_hash FROM vectors WHERE text_hash NOT IN (SELECT text_hash FROM tools)",
+                )?;
+                statement.query_map([], |row| row.get(0))?.collect::<rusqlite::Result<_>>()?
+            };
+            let mut dropped = 0;
+            for hash in unused.iter().filter(|hash| !kept.contains(*hash)) {
+                dropped += transaction.execute("DELETE FROM vectors WHERE text_hash = ?1", [hash])?;
+            }
+            transaction.commit()?;
+            Ok(dropped)
+        };
+        prune().map_err(|error| self.fail(error))
     }
 }
 
@@ -355,14 +404,40 @@ fn write_tool(transaction: &rusqlite::Transaction<'_>, tool: &Tool, position: i6
             params![tool.server, position, tool.name(), tool.hash, tool.text_hash, tool.json()],
             |row| row.get(0),
         )?;
+    write_words(transaction, id, tool, &[])
+}
+
+/// Writes the words by which a tool is found; `examples` are told apart by their hash.
+fn write_words(
+    transaction: &rusqlite::Transaction<'_>,
+    id: i64,
+    tool: &Tool,
+    examples: &[&str],
+) -> rusqlite::Result<()> {
     let words = Words::new(&tool.server, tool.definition());
     transaction.prepare_cached("DELETE FROM words WHERE rowid = ?1")?.execute([id])?;
     transaction
         .prepare_cached(
-            "INSERT INTO words (rowid, server, name, description, parameters) VALUES (?1, ?2, ?3, ?4, ?5)",
+            "INSERT INTO words (rowid, server, name, description, parameters, examples)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
         )?
-        .execute(params![id, words.server, words.name, words.description, words.parameters])?;
+        .execute(params![
+            id,
+            words.server,
+            words.name,
+            words.description,
+            words.parameters,
+            text::example_words(examples)
+        ])?;
+    transaction
+        .prepare_cached("UPDATE tools SET examples = ?2 WHERE id = ?1")?
+        .execute(params![id, examples_hash(examples)])?;
     Ok(())
+}
+
+/// Tells one list of examples from another.
+fn examples_hash(examples: &[&str]) -> String {
+    if examples.is_empty() { String::new() } else { crate::digest::sha256(examples) }
 }
 
 fn tool_id(connection: &Connection, server: &str, name: &str) -> rusqlite::Result<Option<i64>> {

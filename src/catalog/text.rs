@@ -31,6 +31,32 @@ pub fn hash(text: &str) -> String {
     crate::digest::sha256(&[&FORMAT_VERSION.to_string(), text])
 }
 
+/// Key of an example's vector, together with the model.
+pub fn example_hash(example: &str) -> String {
+    crate::digest::sha256(&["example", example])
+}
+
+/// The words of examples, with the parts of compound ones.
+pub fn example_words(examples: &[&str]) -> String {
+    let mut text = String::new();
+    for example in examples {
+        with_parts(&mut text, example);
+    }
+    text
+}
+
+/// Adds a text to another. "GitHub" is also found as "git hub", as a query for it asks for either.
+fn with_parts(text: &mut String, more: &str) {
+    if !text.is_empty() {
+        text.push(' ');
+    }
+    text.push_str(more);
+    for parts in pieces(more).filter_map(parts) {
+        text.push(' ');
+        text.push_str(&parts);
+    }
+}
+
 /// The fields of a tool that are searched by words.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Words {
@@ -47,12 +73,8 @@ pub struct Words {
 impl Words {
     /// The fields of a tool of `server`.
     pub fn new(server: &str, tool: &Definition) -> Self {
-        let mut text = description(tool).to_owned();
-        // "GitHub" is also found as "git hub", as a query for it asks for either.
-        for parts in pieces(description(tool)).filter_map(parts) {
-            text.push(' ');
-            text.push_str(&parts);
-        }
+        let mut text = String::new();
+        with_parts(&mut text, description(tool));
         Self {
             server: identifier_words(server),
             name: identifier_words(&tool.name),

@@ -5,7 +5,7 @@ mod evidence;
 mod metrics;
 
 use std::{
-    collections::{BTreeMap, BTreeSet},
+    collections::{BTreeMap, BTreeSet, HashMap},
     fs,
     io::BufRead,
     path::{Path, PathBuf},
@@ -19,11 +19,12 @@ use serde_json::json;
 use self::metrics::{Judged, Metrics};
 use super::{UsageError, output::Output};
 use crate::{
-    catalog::Store,
+    catalog::{Store, Tool},
     child::{Listing, ServerInfo},
     cli::Exit,
     config::{ChildSettings, Paths, ServerConfig, Settings, Transport},
     embed::{Embedder, ModelSource},
+    examples::{ExampleLine, ExampleStore, Filter, NewExample, Source, State},
     index::Library,
     router::{Mode, Route, Router, Scope},
 };
@@ -41,6 +42,10 @@ pub struct Arguments {
     /// Queries, one JSON object a line: query, relevant (slots of `server:tool` that would do)
     #[arg(long, value_name = "FILE")]
     queries: PathBuf,
+    /// Example tasks, one JSON object a line: tool (`server:tool`), tasks; may be given several times.
+    /// Without any none are used, nor those of the shipped pack
+    #[arg(long, value_name = "FILE")]
+    examples: Vec<PathBuf>,
     /// Which searches take part
     #[arg(long, value_enum, default_value_t)]
     mode: Mode,
@@ -81,7 +86,11 @@ pub async fn run(
     }
     let tool_count = tools.len();
     let servers: BTreeSet<String> = tools.iter().map(|tool| tool.server.clone()).collect();
-    let (router, _library) = index(tools, &embedder, &settings).await?;
+    let mut lines: Vec<ExampleLine> = Vec::new();
+    for file in &arguments.examples {
+        lines.extend(read_lines::<ExampleLine>(file)?);
+    }
+    let (router, library) = index(tools, lines, &embedder, &settings).await?;
 
     let mut judged = Vec::with_capacity(queries.len());
     for query in &queries {
@@ -92,14 +101,15 @@ pub async fn run(
         evidence::write(&file, &router, &servers, &queries, arguments.mode).await?;
     }
     let metrics = Metrics::of(&judged);
+    let examples = library.snapshot().example_count();
     if out.is_json() {
-        let mut value = json!({"queries": queries.len(), "tools": tool_count});
+        let mut value = json!({"queries": queries.len(), "tools": tool_count, "examples": examples});
         if let (Some(all), serde_json::Value::Object(measured)) = (value.as_object_mut(), json!(metrics)) {
             all.extend(measured);
         }
         out.json(&value)?;
     } else {
-        out.line(format!("{} queries over {tool_count} tools", queries.len()))?;
+        out.line(format!("{} queries over {tool_count} tools with {examples} examples", queries.len()))?;
         out.table(
             &["H@1", "H@5", "R@5", "R@10", "nDCG@5", "MRR", "server H@1", "ECE", "none AUROC"],
             [metrics.row()],
@@ -111,6 +121,7 @@ pub async fn run(
 /// Takes the tools in as if their servers had listed them.
 async fn index(
     tools: Vec<ToolLine>,
+    examples: Vec<ExampleLine>,
     embedder: &Embedder,
     settings: &Settings,
 ) -> anyhow::Result<(Router, Library)> {
@@ -128,7 +139,8 @@ async fn index(
         })
         .collect();
     let store = Store::in_memory()?;
-    let library = Library::start(store.clone(), embedder.clone(), &servers, settings.hnsw_threshold)?;
+    let kept = keep(examples, &by_server)?;
+    let library = Library::start(store.clone(), kept, embedder.clone(), &servers, settings.hnsw_threshold)?;
     let listings = by_server.into_iter().map(|(server, tools)| Listing {
         server,
         info: ServerInfo::default(),
@@ -137,6 +149,26 @@ async fn index(
     });
     library.apply_all(listings.collect()).await?;
     Ok((Router::new(library.clone(), store, embedder.clone()), library))
+}
+
+/// The examples as they are given, all of them kept.
+fn keep(lines: Vec<ExampleLine>, tools: &BTreeMap<String, Vec<Definition>>) -> anyhow::Result<ExampleStore> {
+    let store = ExampleStore::in_memory()?;
+    store.switch(Source::Pack, false)?;
+    let hashes: HashMap<String, String> = tools
+        .iter()
+        .flat_map(|(server, tools)| tools.iter().map(|tool| Tool::new(server, tool.clone())))
+        .map(|tool| (tool.id(), tool.hash))
+        .collect();
+    let examples: Vec<NewExample> =
+        lines.into_iter().filter_map(ExampleLine::into_examples).flatten().collect();
+    store.add(&examples, Source::User)?;
+    let given = store.list(&Filter::default())?;
+    store.judge(given.iter().filter_map(|example| {
+        let hash = hashes.get(&format!("{}:{}", example.server, example.tool))?;
+        Some((example.id, State::Kept, None, hash.as_str()))
+    }))?;
+    Ok(store)
 }
 
 fn judge(route: &Route, query: &QueryLine) -> Judged {

@@ -4,6 +4,7 @@ pub mod audit;
 pub mod call;
 pub mod completions;
 pub mod eval;
+pub mod examples;
 pub mod execute;
 pub mod model;
 pub mod output;
@@ -11,6 +12,7 @@ pub mod reindex;
 pub mod search;
 pub mod serve;
 pub mod status;
+pub mod teach;
 
 use crate::{
     config::{Config, Paths},

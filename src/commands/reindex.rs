@@ -11,7 +11,8 @@ use tokio::{sync::Semaphore, task::JoinSet};
 
 use super::{Context, UsageError, output::Output};
 use crate::{
-    child::nearest, cli::Exit, config::Transport, index::Library, orchestrator::Orchestrator, report,
+    catalog::text, child::nearest, cli::Exit, config::Transport, examples::Filter, index::Library,
+    orchestrator::Orchestrator, report,
 };
 
 /// Servers that are listed at the same time; more would make each of them slower.
@@ -83,8 +84,8 @@ pub async fn run(arguments: Arguments, context: Context, out: &mut Output) -> an
     }
     bar.finish_and_clear();
     servers.sort_by(|left, right| left.server.cmp(&right.server));
-    if let Err(error) = orchestrator.store.prune_vectors() {
-        tracing::warn!("vectors of tools that are gone were kept: {}", report::chain(&error));
+    if let Err(error) = prune(&orchestrator) {
+        tracing::warn!("vectors of tools that are gone were kept: {}", report::chain(&*error));
     }
     orchestrator.shutdown().await;
     let summary = Summary {
@@ -97,6 +98,14 @@ pub async fn run(arguments: Arguments, context: Context, out: &mut Output) -> an
     };
     print(&summary, &orchestrator, out)?;
     Ok(if summary.failed == 0 { Exit::Done } else { Exit::Failed })
+}
+
+/// Drops the vectors of texts that are gone.
+fn prune(orchestrator: &Orchestrator) -> anyhow::Result<()> {
+    let examples = orchestrator.examples.list(&Filter::default())?;
+    let kept = examples.iter().map(|example| text::example_hash(&example.text)).collect();
+    orchestrator.store.prune_vectors(&kept)?;
+    Ok(())
 }
 
 /// The servers to index: those named, else all that can be started.

@@ -47,11 +47,12 @@ pub async fn run(arguments: Arguments, context: Context, out: &mut Output) -> an
                 format!("{:.2}", view.confidence),
                 format!("{:.3}", view.score),
                 view.dense.map_or_else(|| "-".to_owned(), |dense| format!("{dense:.3}")),
+                view.example.map_or_else(|| "-".to_owned(), |example| format!("{example:.3}")),
                 format!("{:.3}", view.lexical),
                 view.tool.description.clone(),
             ]
         });
-        out.table(&["tool", "confidence", "score", "dense", "lexical", "description"], rows)?;
+        out.table(&["tool", "confidence", "score", "text", "example", "words", "description"], rows)?;
     }
     Ok(if views.is_empty() { Exit::NotDone } else { Exit::Done })
 }

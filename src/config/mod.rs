@@ -102,6 +102,14 @@ impl fmt::Debug for RemoteConfig {
 }
 
 impl ServerConfig {
+    /// The words of the command that starts the server.
+    pub fn words(&self) -> Vec<String> {
+        match &self.transport {
+            Transport::Stdio(stdio) => std::iter::once(&stdio.command).chain(&stdio.args).cloned().collect(),
+            Transport::Remote(_) | Transport::Invalid(_) => Vec::new(),
+        }
+    }
+
     /// Identity of what is started, as hex: a cached tool list is used only while this is the same.
     /// Values of `env` and `headers` are left out, so that a rotated credential costs no reindex.
     pub fn fingerprint(&self) -> String {
@@ -158,6 +166,8 @@ pub struct Settings {
     pub hnsw_threshold: usize,
     /// When `execute` calls, asks or declines.
     pub execute: ExecuteSettings,
+    /// Where example tasks come from.
+    pub examples: ExampleSettings,
 }
 
 impl Default for Settings {
@@ -175,6 +185,7 @@ impl Default for Settings {
             servers: BTreeMap::new(),
             hnsw_threshold: 5_000,
             execute: ExecuteSettings::default(),
+            examples: ExampleSettings::default(),
         }
     }
 }
@@ -186,6 +197,36 @@ impl Settings {
         let settings = ChildSettings { timeouts, restart, breaker, retry, limits };
         self.servers.get(server).map_or(settings, |overlay| settings.overlaid(overlay))
     }
+}
+
+/// Where example tasks come from, besides the shipped pack and those given on the command line.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
+pub struct ExampleSettings {
+    /// Whether the host's model is asked for examples of tools that have none.
+    pub sampling: Sampling,
+    /// How often it may be asked in an hour; 0 is never.
+    pub sampling_calls_per_hour: u32,
+    /// Whether the task of a call that a model made explicitly, and that succeeded, becomes an example.
+    pub from_use: bool,
+}
+
+impl Default for ExampleSettings {
+    fn default() -> Self {
+        Self { sampling: Sampling::Ask, sampling_calls_per_hour: 6, from_use: true }
+    }
+}
+
+/// Whether the host's model may be asked for examples.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Sampling {
+    /// Never.
+    Off,
+    /// After the user agreed, once in a session; not where the host cannot ask the user.
+    Ask,
+    /// Whenever there is something to ask for.
+    On,
 }
 
 /// How much the audit trail counts.

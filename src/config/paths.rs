@@ -9,7 +9,7 @@ use etcetera::BaseStrategy;
 pub struct Paths {
     /// The configuration file.
     pub config: PathBuf,
-    /// Folder of `catalog.db`, `audit.db` and downloaded models.
+    /// Folder of `catalog.db`, `examples.db`, `audit.db` and downloaded models.
     pub data: PathBuf,
 }
 
@@ -43,6 +43,11 @@ impl Paths {
     /// The audit trail.
     pub fn audit(&self) -> PathBuf {
         self.data.join("audit.db")
+    }
+
+    /// The example tasks.
+    pub fn examples(&self) -> PathBuf {
+        self.data.join("examples.db")
     }
 
     /// Models that were downloaded.

@@ -5,14 +5,77 @@ use rmcp::model::{CallToolResult, ContentBlock, JsonObject};
 use serde_json::{Value, json};
 
 use super::ToolView;
-use crate::{catalog::Tool, child::Pool, config::RESERVED_SERVER_NAME};
+use crate::{
+    catalog::Tool,
+    child::Pool,
+    config::RESERVED_SERVER_NAME,
+    examples::{ExampleLine, NewExample, Source, prompt},
+    index::{Library, Snapshot, Verdict},
+};
 
 /// Starts a server afresh.
 const RESTART_SERVER: &str = "restart_server";
+/// Names tools that no example teaches yet.
+const UNTAUGHT_TOOLS: &str = "untaught_tools";
+/// Takes in examples.
+const ADD_EXAMPLES: &str = "add_examples";
+
+/// Tools that are shown to be taught at once, unless asked otherwise.
+const TAUGHT_AT_ONCE: usize = 10;
 
 /// The built-in tools.
 pub fn tools() -> Vec<Tool> {
-    let definition = json!({
+    let definitions = [restart_server(), untaught_tools(), add_examples()];
+    // They are our own, and a test reads them.
+    let definitions =
+        definitions.into_iter().filter_map(|definition| serde_json::from_value(definition).ok());
+    definitions.map(|definition| Tool::new(RESERVED_SERVER_NAME, definition)).collect()
+}
+
+fn untaught_tools() -> Value {
+    json!({
+        "name": UNTAUGHT_TOOLS,
+        "description": "Show connected tools for which no example tasks are known yet, and how to write some; hand them in with add_examples",
+        "inputSchema": {
+            "type": "object",
+            "properties": {
+                "server": {"type": "string", "description": "Tools of this server only"},
+                "limit": {"type": "integer", "minimum": 1, "maximum": 50, "default": TAUGHT_AT_ONCE},
+                "language": {"type": "string", "description": "Language in which the user speaks"}
+            },
+            "additionalProperties": false
+        },
+        "annotations": {"readOnlyHint": true, "openWorldHint": false}
+    })
+}
+
+fn add_examples() -> Value {
+    json!({
+        "name": ADD_EXAMPLES,
+        "description": "Hand in example tasks, what people say when they need a tool, so that it is found by them",
+        "inputSchema": {
+            "type": "object",
+            "properties": {
+                "examples": {"type": "array", "maxItems": 100, "items": {
+                    "type": "object",
+                    "properties": {
+                        "tool": {"type": "string", "description": "server:tool"},
+                        "tasks": {"type": "array", "items": {"type": "string"}, "maxItems": 12},
+                        "language": {"type": "string"}
+                    },
+                    "required": ["tool", "tasks"],
+                    "additionalProperties": false
+                }}
+            },
+            "required": ["examples"],
+            "additionalProperties": false
+        },
+        "annotations": {"readOnlyHint": false, "destructiveHint": false, "idempotentHint": true, "openWorldHint": false}
+    })
+}
+
+fn restart_server() -> Value {
+    json!({
         "name": RESTART_SERVER,
         "description": "Start a connected server afresh and forget its failures, for instance after it was given up and has been mended",
         "inputSchema": {
@@ -22,10 +85,7 @@ pub fn tools() -> Vec<Tool> {
             "additionalProperties": false
         },
         "annotations": {"readOnlyHint": false, "destructiveHint": false, "idempotentHint": true}
-    });
-    // It is our own, and a test reads it.
-    let definition = serde_json::from_value(definition).ok();
-    definition.into_iter().map(|definition| Tool::new(RESERVED_SERVER_NAME, definition)).collect()
+    })
 }
 
 /// The built-in tool of this name: `orchestrator:…` or `orchestrator__…`.
@@ -48,8 +108,15 @@ pub(super) fn unknown(name: &str) -> String {
 }
 
 /// Runs a built-in tool. Arguments are checked.
-pub(super) async fn run(tool: &Tool, arguments: &JsonObject, pool: &Pool) -> CallToolResult {
+pub(super) async fn run(
+    tool: &Tool,
+    arguments: &JsonObject,
+    pool: &Pool,
+    library: &Library,
+) -> CallToolResult {
     let text = match tool.name() {
+        UNTAUGHT_TOOLS => Ok(untaught(arguments, &library.snapshot())),
+        ADD_EXAMPLES => take_examples(arguments, library).await,
         RESTART_SERVER => {
             let server = arguments.get("server").and_then(Value::as_str).unwrap_or_default();
             restart(server, pool).await
@@ -60,6 +127,54 @@ pub(super) async fn run(tool: &Tool, arguments: &JsonObject, pool: &Pool) -> Cal
         Ok(text) => CallToolResult::success(vec![ContentBlock::text(text)]),
         Err(problem) => CallToolResult::error(vec![ContentBlock::text(problem)]),
     }
+}
+
+/// The prompt for some tools without an example.
+fn untaught(arguments: &JsonObject, snapshot: &Snapshot) -> String {
+    let text = |name: &str| arguments.get(name).and_then(Value::as_str);
+    let limit = arguments.get("limit").and_then(Value::as_u64).and_then(|limit| usize::try_from(limit).ok());
+    let untaught: Vec<&Tool> = snapshot
+        .untaught()
+        .filter(|tool| text("server").is_none_or(|server| server == tool.server))
+        .collect();
+    if untaught.is_empty() {
+        return "Every tool has examples.".to_owned();
+    }
+    let asked = untaught.iter().take(limit.unwrap_or(TAUGHT_AT_ONCE)).copied();
+    format!(
+        "{} tools have no examples yet.\n\n{}\nHand these lines in as the array `examples` of {RESERVED_SERVER_NAME}:{ADD_EXAMPLES}, through call_tool.",
+        untaught.len(),
+        prompt::prompt(asked, text("language"))
+    )
+}
+
+/// Takes in examples that the host's model wrote.
+async fn take_examples(arguments: &JsonObject, library: &Library) -> Result<String, String> {
+    let lines: Vec<ExampleLine> =
+        serde_json::from_value(arguments.get("examples").cloned().unwrap_or_default())
+            .map_err(|error| error.to_string())?;
+    let mut examples = Vec::new();
+    for line in lines {
+        let tool = line.tool.clone();
+        examples.extend(line.into_examples().ok_or_else(|| format!("\"{tool}\" is not server:tool"))?);
+    }
+    let taught = library.teach(examples, Source::Host).await.map_err(|error| crate::report::chain(&error))?;
+    let kept =
+        taught.iter().filter(|taught| matches!(taught.verdict, Verdict::Kept | Verdict::Known)).count();
+    let aside = taught.iter().filter_map(|taught| {
+        let reason = match &taught.verdict {
+            Verdict::Doubtful(reason) => reason.as_str(),
+            Verdict::UnknownTool => "there is no such tool",
+            Verdict::Waiting => "it waits for the embedding model",
+            Verdict::Kept | Verdict::Known => return None,
+        };
+        let NewExample { server, tool, text, .. } = &taught.example;
+        Some(format!("\n- {server}:{tool} \"{text}\": {reason}"))
+    });
+    let aside: String = aside.collect();
+    let left = library.snapshot().untaught().count();
+    let aside = if aside.is_empty() { aside } else { format!("\nSet aside:{aside}") };
+    Ok(format!("{kept} examples are used. {left} tools have none yet.{aside}"))
 }
 
 async fn restart(server: &str, pool: &Pool) -> Result<String, String> {
@@ -81,7 +196,7 @@ mod tests {
 
     #[test]
     fn built_in_tools_are_found_by_both_forms_of_their_name() {
-        assert_eq!(tools().len(), 1);
+        assert_eq!(tools().len(), 3);
         for name in ["orchestrator:restart_server", " orchestrator__restart_server"] {
             assert_eq!(find(name).unwrap().id(), "orchestrator:restart_server");
         }

@@ -6,9 +6,13 @@ pub mod administration;
 mod arguments;
 mod decide;
 mod outcome;
+mod recent;
 mod resolve;
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use rmcp::model::{InputResponses, JsonObject};
 use serde_json::json;
@@ -17,6 +21,7 @@ use tokio::{
     task::JoinSet,
 };
 
+use self::recent::Recent;
 pub use self::{
     arguments::{Problem, parse_arguments, validate},
     decide::{Decision, decide},
@@ -28,6 +33,7 @@ use crate::{
     catalog::{StoreError, Tool},
     child::{Answer, CallError, CallRequest, Caller, Listing, Pool, ServerState},
     config::{ExecuteSettings, Settings},
+    examples::{NewExample, Source, mask},
     index::Library,
     report,
     router::{Candidate, Mode, Route, Router, Scope, ms},
@@ -69,6 +75,9 @@ pub struct Executor {
     strict_audit: bool,
     servers: Arc<[String]>,
     met: Arc<OnceCell<()>>,
+    /// Whether tasks become examples.
+    learns: bool,
+    recent: Arc<Recent>,
 }
 
 impl Executor {
@@ -82,8 +91,20 @@ impl Executor {
         servers: impl IntoIterator<Item = String>,
     ) -> Self {
         let servers = servers.into_iter().collect();
+        let learns = settings.examples.from_use;
         let (strict_audit, settings) = (settings.audit.strict, settings.execute);
-        Self { router, library, pool, audit, settings, strict_audit, servers, met: Arc::default() }
+        Self {
+            router,
+            library,
+            pool,
+            audit,
+            settings,
+            strict_audit,
+            servers,
+            met: Arc::default(),
+            learns,
+            recent: Arc::default(),
+        }
     }
 
     /// Ranks tools for a text, without a decision and without a row in the trail.
@@ -94,6 +115,31 @@ impl Executor {
         limit: usize,
     ) -> Result<Route, StoreError> {
         self.router.rank(text, &Scope::server(server), limit, Mode::Hybrid).await
+    }
+
+    /// Remembers what a session was shown for a task, to learn from the call that it makes of it.
+    pub fn shown(&self, caller: &Caller, task: &str, route: &Route) {
+        if let (true, Some(host)) = (self.learns, &caller.host) {
+            let tools = route.candidates.iter().map(|candidate| candidate.tool.id());
+            self.recent.asked(host.session(), task, tools, Instant::now());
+        }
+    }
+
+    /// Makes the task for which a tool was chosen an example of it, behind the answer's back.
+    fn learn(&self, caller: &Caller, outcome: &Outcome) {
+        let Outcome::Done { routing, result } = outcome else { return };
+        let Some(host) = caller.host.as_ref().filter(|_| self.learns && result.is_error != Some(true)) else {
+            return;
+        };
+        let Some(task) = self.recent.chosen(host.session(), &routing.id(), Instant::now()) else { return };
+        let (server, tool) = (routing.server.clone(), routing.tool.clone());
+        let example = NewExample { server, tool, text: mask(&task), language: None };
+        let library = self.library.clone();
+        tokio::spawn(async move {
+            if let Err(error) = library.teach(vec![example], Source::Use).await {
+                tracing::debug!("a task was not kept as an example: {}", report::chain(&error));
+            }
+        });
     }
 
     /// Lists servers that were never listed, so that a first task finds their tools: a few at a time,
@@ -167,6 +213,10 @@ impl Executor {
         }
         let decision = decide(&route.candidates, &task.text, task.arguments.as_ref(), &self.settings);
         self.record_route(&request_id, task, &route, &decision).await;
+
+        if !matches!(decision, Decision::Call { .. }) {
+            self.shown(caller, &task.text, &route);
+        }
 
         let timings = Timings { route: Some(route.timings), ..Timings::default() };
         let routing = |candidate: &Candidate| Routing {
@@ -262,7 +312,11 @@ impl Executor {
         };
         let routing = Routing::of(request_id, &tool);
         match self.check(&routing, &tool, arguments).await {
-            Ok(arguments) => self.send(routing, &tool, arguments, None, caller).await,
+            Ok(arguments) => {
+                let outcome = self.send(routing, &tool, arguments, None, caller).await;
+                self.learn(caller, &outcome);
+                outcome
+            }
             Err(outcome) => *outcome,
         }
     }
@@ -329,7 +383,7 @@ impl Executor {
         if !self.begin(&routing, None).await {
             return self.refuse_unrecorded(routing, None).await;
         }
-        let result = administration::run(&tool, &arguments, &self.pool).await;
+        let result = administration::run(&tool, &arguments, &self.pool, &self.library).await;
         let status = if result.is_error == Some(true) { "tool_error" } else { "done" };
         self.audit.finish(call_entry(&routing, None, 1, status, None)).await;
         Outcome::Done { routing, result: Box::new(result) }

@@ -94,6 +94,9 @@ pub struct CandidateView {
     pub score: f32,
     /// Cosine of task and tool.
     pub dense: Option<f32>,
+    /// Cosine of the task to the nearest example; none when the tool has no example.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub example: Option<f32>,
     /// Saturated BM25.
     pub lexical: f32,
     /// The parameters.
@@ -107,7 +110,8 @@ impl From<&Candidate> for CandidateView {
             tool: ToolView::from(&candidate.tool),
             confidence: candidate.confidence,
             score: candidate.score,
-            dense: candidate.dense,
+            dense: candidate.views.map(|views| views.text),
+            example: candidate.views.and_then(|views| views.examples).map(|examples| examples.best),
             lexical: candidate.lexical,
             input_schema: Value::Object(candidate.tool.input_schema().clone()),
         }

@@ -125,7 +125,7 @@ fn unknown_server(servers: &[String], server: &str) -> ResolveError {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::Arc;
+    use std::{collections::HashMap, sync::Arc};
 
     use rmcp::model::{JsonObject, Tool as Definition};
 
@@ -146,7 +146,7 @@ mod tests {
             id: i64::try_from(at).unwrap(),
             tool: Tool::new(server, Definition::new(*name, "", Arc::new(JsonObject::new()))),
         });
-        Snapshot::new(ids.iter().map(|(name, _)| server(name)).collect(), tools.collect())
+        Snapshot::new(ids.iter().map(|(name, _)| server(name)).collect(), tools.collect(), HashMap::new())
     }
 
     #[test]

@@ -1,12 +1,57 @@
-//! One score from two of different kinds: the cosine, plus a saturated BM25.
+//! One score from several of different kinds: how near a tool's own text and its examples are to the
+//! task, plus a saturated BM25 over both.
 //!
-//! Rank fusion throws away how good the best is; a sum with BM25 as it comes lets a long match
-//! drown everything. `bm25 / (bm25 + 50)` lies between 0 and 1, is nearly straight where most
-//! scores lie (the best match of a task has 7 to 35), and grows slowly above.
+//! Rank fusion throws away how good the best is; a sum with BM25 as it comes lets a long match drown
+//! everything. `bm25 / (bm25 + 20)` lies between 0 and 1 and grows slowly where matches are long.
 
-/// BM25 at which the lexical part is half of its most. A round number, chosen on the labelled sets
-/// of `../shared/eval`; anything from 30 to 60 does nearly as well.
-const HALF: f32 = 50.0;
+/// BM25 at which the lexical part is half of its most. A round number, chosen on the labelled sets of
+/// `../shared/eval`; anything from 10 to 50 does nearly as well.
+const HALF: f32 = 20.0;
+/// Weight of the lexical part.
+const LEXICAL: f32 = 0.67;
+/// What examples are taken to add to the cosine of a tool that has none yet: else a tool that somebody
+/// taught would come before a better one that nobody did.
+const UNTAUGHT: f32 = 0.07;
+
+/// How near a tool is to a task, each as a cosine.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Views {
+    /// Its own text.
+    pub text: f32,
+    /// Its examples, where it has any.
+    pub examples: Option<ExampleViews>,
+}
+
+/// How near examples are to a task.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct ExampleViews {
+    /// The nearest.
+    pub best: f32,
+    /// All of them on average.
+    pub mean: f32,
+}
+
+impl Views {
+    /// Views of a tool with those cosines of its examples.
+    pub fn new(text: f32, examples: impl Iterator<Item = f32>) -> Self {
+        let (mut best, mut sum, mut count) = (f32::MIN, 0.0, 0.0);
+        for cosine in examples {
+            best = best.max(cosine);
+            sum += cosine;
+            count += 1.0;
+        }
+        let examples = (count > 0.0).then(|| ExampleViews { best, mean: sum / count });
+        Self { text, examples }
+    }
+
+    /// All of them in one: their average.
+    pub fn dense(&self) -> f32 {
+        match self.examples {
+            Some(ExampleViews { best, mean }) => (self.text + best + mean) / 3.0,
+            None => self.text + UNTAUGHT,
+        }
+    }
+}
 
 /// BM25 brought to the range 0 to 1.
 pub fn saturate(bm25: f32) -> f32 {
@@ -14,12 +59,10 @@ pub fn saturate(bm25: f32) -> f32 {
     bm25 / (bm25 + HALF)
 }
 
-/// The score by which tools are ranked. Without a cosine (no model) words alone decide.
-pub fn score(cosine: Option<f32>, bm25: f32) -> f32 {
-    match cosine {
-        Some(cosine) => cosine + saturate(bm25),
-        None => saturate(bm25),
-    }
+/// The score by which tools are ranked, from the average of the views and the saturated BM25. Without
+/// a cosine (no model) words alone decide.
+pub fn score(dense: Option<f32>, lexical: f32) -> f32 {
+    dense.unwrap_or_default() + LEXICAL * lexical
 }
 
 #[cfg(test)]
@@ -30,10 +73,25 @@ mod tests {
 
     proptest! {
         #[test]
-        fn more_of_either_never_ranks_lower(cosine in -1.0_f32..1.0, bm25 in 0.0_f32..60.0, more in 0.0_f32..1.0) {
-            prop_assert!(score(Some(cosine + more), bm25) >= score(Some(cosine), bm25));
-            prop_assert!(score(Some(cosine), bm25 + more) >= score(Some(cosine), bm25));
+        fn more_of_anything_never_ranks_lower(
+            text in -1.0_f32..1.0, example in -1.0_f32..1.0, bm25 in 0.0_f32..60.0, more in 0.0_f32..1.0
+        ) {
+            let dense = |text: f32, example: f32| Views::new(text, [example, 0.1].into_iter()).dense();
+            prop_assert!(dense(text + more, example) >= dense(text, example));
+            prop_assert!(dense(text, example + more) >= dense(text, example));
+            prop_assert!(saturate(bm25 + more) >= saturate(bm25));
             prop_assert!((0.0..1.0).contains(&saturate(bm25)));
+            prop_assert!(score(Some(text + more), 0.5) >= score(Some(text), 0.5));
         }
+    }
+
+    #[test]
+    fn a_tool_without_examples_is_not_starved() {
+        let taught = Views::new(0.3, [0.35, 0.3, 0.2].into_iter());
+        let untaught = Views::new(0.4, std::iter::empty());
+        assert!(untaught.dense() > taught.dense());
+        assert_eq!(untaught.examples, None);
+        let ExampleViews { best, mean } = taught.examples.unwrap();
+        assert!((best - 0.35).abs() < 1e-6 && (mean - 0.2833).abs() < 1e-3);
     }
 }

@@ -4,8 +4,10 @@
 mod exact;
 pub mod fuse;
 mod hnsw;
+mod keeper;
 pub mod lexical;
 mod library;
+mod scored;
 mod snapshot;
 
 use std::sync::Arc;
@@ -13,7 +15,8 @@ use std::sync::Arc;
 pub use self::{
     exact::Exact,
     hnsw::Hnsw,
-    library::{IndexError, Library, Progress, Report},
+    library::{IndexError, Library, Progress, Report, Taught, Verdict},
+    scored::Scored,
     snapshot::Snapshot,
 };
 

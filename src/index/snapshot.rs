@@ -1,15 +1,13 @@
 //! The catalog in memory at one moment: never changed, only replaced, so that readers never wait.
 
 use std::{
-    collections::{BTreeMap, HashMap},
+    collections::{BTreeMap, HashMap, HashSet},
+    ops::Range,
     sync::Arc,
 };
 
-use super::{Hit, VectorIndex, Vectors, dot};
-use crate::{
-    catalog::{CachedServer, StoredTool, Tool},
-    embed::Embedding,
-};
+use super::{Hit, VectorIndex, Vectors, dot, fuse::Views};
+use crate::catalog::{CachedServer, StoredTool, Tool, text};
 
 /// All tools that can be found, with what they are found by.
 #[derive(Default)]
@@ -18,26 +16,37 @@ pub struct Snapshot {
     tools: Vec<StoredTool>,
     by_row_id: HashMap<i64, usize>,
     by_id: HashMap<String, usize>,
+    /// Examples of each tool.
+    examples: Vec<Vec<String>>,
     meaning: Option<Meaning>,
 }
 
-/// The vectors of the tools that have one.
+/// The vectors of the tools that have one, several for each.
 struct Meaning {
     vectors: Arc<Vectors>,
     index: Box<dyn VectorIndex>,
-    /// Row of each tool's vector.
-    row_of_tool: Vec<Option<usize>>,
+    /// Rows of each tool: first its own text, then its examples. Empty when its text has no vector.
+    rows_of_tool: Vec<Range<usize>>,
     /// Tool of each row.
     tool_of_row: Vec<usize>,
 }
 
+/// Rows that are looked at for each tool that is wanted: a tool may have several among the nearest.
+const ROWS_PER_TOOL: usize = 3;
+
 impl Snapshot {
-    /// Tools that can be found by words only.
-    pub fn new(servers: Vec<CachedServer>, tools: Vec<StoredTool>) -> Self {
+    /// Tools that can be found by words only; `examples` by `server:tool`.
+    pub fn new(
+        servers: Vec<CachedServer>,
+        tools: Vec<StoredTool>,
+        mut examples: HashMap<String, Vec<String>>,
+    ) -> Self {
+        let examples =
+            tools.iter().map(|stored| examples.remove(&stored.tool.id()).unwrap_or_default()).collect();
         let by_row_id = tools.iter().enumerate().map(|(at, stored)| (stored.id, at)).collect();
         let by_id = tools.iter().enumerate().map(|(at, stored)| (stored.tool.id(), at)).collect();
         let servers = servers.into_iter().map(|server| (server.name.clone(), server)).collect();
-        Self { servers, tools, by_row_id, by_id, meaning: None }
+        Self { servers, tools, by_row_id, by_id, examples, meaning: None }
     }
 
     /// The same with vectors, by text hash.
@@ -49,18 +58,25 @@ impl Snapshot {
         hnsw_threshold: usize,
     ) -> Self {
         let mut vectors = Vectors::new(dimensions);
-        let mut row_of_tool = vec![None; self.tools.len()];
+        let mut rows_of_tool = Vec::with_capacity(self.tools.len());
         let mut tool_of_row = Vec::with_capacity(self.tools.len());
         for (at, stored) in self.tools.iter().enumerate() {
-            if let Some(vector) = by_text.get(&stored.tool.text_hash) {
-                row_of_tool[at] = Some(tool_of_row.len());
+            let first = tool_of_row.len();
+            if let Some(own) = by_text.get(&stored.tool.text_hash) {
+                vectors.push(own);
                 tool_of_row.push(at);
-                vectors.push(vector);
+                for example in &self.examples[at] {
+                    if let Some(vector) = by_text.get(&text::example_hash(example)) {
+                        vectors.push(vector);
+                        tool_of_row.push(at);
+                    }
+                }
             }
+            rows_of_tool.push(first..tool_of_row.len());
         }
         let vectors = Arc::new(vectors);
         let index = super::build(Arc::clone(&vectors), hnsw_threshold);
-        self.meaning = Some(Meaning { vectors, index, row_of_tool, tool_of_row });
+        self.meaning = Some(Meaning { vectors, index, rows_of_tool, tool_of_row });
         self
     }
 
@@ -104,6 +120,11 @@ impl Snapshot {
         self.by_id.get(id).map(|at| self.tool(*at))
     }
 
+    /// The place of the tool `server:name`.
+    pub fn place(&self, id: &str) -> Option<usize> {
+        self.by_id.get(id).copied()
+    }
+
     /// The place of the tool with a row id of the store.
     pub fn place_of_row_id(&self, row_id: i64) -> Option<usize> {
         self.by_row_id.get(&row_id).copied()
@@ -114,17 +135,58 @@ impl Snapshot {
         self.meaning.is_some()
     }
 
-    /// Places of the tools nearest to a query, best first.
-    pub fn nearest(&self, query: &Embedding, count: usize) -> Vec<(usize, f32)> {
-        let Some(meaning) = &self.meaning else { return Vec::new() };
-        let hits = meaning.index.search(query.as_slice(), count);
-        hits.into_iter().map(|Hit { row, score }| (meaning.tool_of_row[row], score)).collect()
+    /// The examples by which the tool at a place is found.
+    pub fn examples(&self, at: usize) -> &[String] {
+        &self.examples[at]
     }
 
-    /// Cosine of one tool to a query; none when the tool has no vector.
-    pub fn cosine(&self, at: usize, query: &Embedding) -> Option<f32> {
+    /// The tools that have none.
+    pub fn untaught(&self) -> impl Iterator<Item = &Tool> {
+        self.tools().zip(&self.examples).filter(|(_, examples)| examples.is_empty()).map(|(tool, _)| tool)
+    }
+
+    /// Number of examples in all.
+    pub fn example_count(&self) -> usize {
+        self.examples.iter().map(Vec::len).sum()
+    }
+
+    /// The tools as they are stored, each with its examples.
+    pub(super) fn stored(&self) -> impl Iterator<Item = (&StoredTool, Vec<&str>)> {
+        self.tools
+            .iter()
+            .zip(&self.examples)
+            .map(|(stored, examples)| (stored, examples.iter().map(String::as_str).collect()))
+    }
+
+    /// Places of some tools of which a text or an example is near to a query, nearest first.
+    pub fn nearest(&self, query: &[f32], count: usize) -> Vec<usize> {
+        let Some(meaning) = &self.meaning else { return Vec::new() };
+        let mut places = Vec::with_capacity(count);
+        let mut seen = HashSet::new();
+        for Hit { row, .. } in meaning.index.search(query, count * ROWS_PER_TOOL) {
+            let place = meaning.tool_of_row[row];
+            if seen.insert(place) {
+                places.push(place);
+            }
+        }
+        places
+    }
+
+    /// How near one tool is to a query; none when the tool has no vector.
+    pub fn views(&self, at: usize, query: &[f32]) -> Option<Views> {
         let meaning = self.meaning.as_ref()?;
-        let row = meaning.row_of_tool[at]?;
-        Some(dot(query.as_slice(), meaning.vectors.row(row)))
+        let rows = meaning.rows_of_tool[at].clone();
+        let mut cosines = rows.map(|row| dot(query, meaning.vectors.row(row)));
+        let text = cosines.next()?;
+        Some(Views::new(text, cosines))
+    }
+
+    /// The nearest example of another tool than the one at `at`: that tool's place, and the cosine.
+    pub fn nearest_example_of_another(&self, at: usize, query: &[f32]) -> Option<(usize, f32)> {
+        let meaning = self.meaning.as_ref()?;
+        let others = meaning.rows_of_tool.iter().enumerate().filter(|(place, _)| *place != at);
+        let rows = others.flat_map(|(place, rows)| rows.clone().skip(1).map(move |row| (place, row)));
+        let cosines = rows.map(|(place, row)| (place, dot(query, meaning.vectors.row(row))));
+        cosines.max_by(|left, right| left.1.total_cmp(&right.1))
     }
 }

@@ -15,7 +15,7 @@ use self::confidence::Evidence;
 use crate::{
     catalog::{Store, StoreError, Tool},
     embed::{EmbedError, Embedder, Embedding},
-    index::{Library, Snapshot, fuse, lexical},
+    index::{Library, Scored, Snapshot, fuse::Views, lexical},
 };
 
 /// Tools taken from each of the two searches before both scores are put together.
@@ -44,9 +44,11 @@ pub struct Candidate {
     pub confidence: f32,
     /// What it was ranked by.
     pub score: f32,
-    /// Cosine of task and tool; none when the tool has no vector or no model is there.
+    /// How near its text and its examples are; none when the tool has no vector or no model is there.
+    pub views: Option<Views>,
+    /// All views in one.
     pub dense: Option<f32>,
-    /// BM25 of the task's words in the tool's text, saturated to 0..1.
+    /// BM25 of the task's words in the tool's text and examples, saturated to 0..1.
     pub lexical: f32,
     /// What the confidence was computed from.
     pub evidence: Evidence,
@@ -175,38 +177,37 @@ fn rank(
     match embedding {
         Some(_) if scope.servers.is_some() => places.extend(0..snapshot.len()),
         Some(embedding) => {
-            places.extend(snapshot.nearest(embedding, POOL).into_iter().map(|(place, _)| place));
+            places.extend(snapshot.nearest(embedding.as_slice(), POOL));
         }
         None => {}
     }
-    let mut scored: Vec<(f32, Option<f32>, f32, usize)> = places
+    let mut scored: Vec<Scored> = places
         .into_iter()
         .filter(|place| scope.admits(snapshot.tool(*place)))
         .map(|place| {
             let bm25 = bm25.get(&place).copied().unwrap_or_default();
-            let dense = embedding.and_then(|embedding| snapshot.cosine(place, embedding));
-            // With a model, a tool that has no vector yet is as far away as can be, not favoured.
-            let cosine = if embedding.is_some() { dense.or(Some(0.0)) } else { None };
-            (fuse::score(cosine, bm25), dense, fuse::saturate(bm25), place)
+            Scored::new(snapshot, place, embedding.map(Embedding::as_slice), bm25)
         })
         .collect();
-    scored.sort_by(|left, right| right.0.total_cmp(&left.0).then(left.3.cmp(&right.3)));
+    scored.sort_by(|left, right| right.score.total_cmp(&left.score).then(left.place.cmp(&right.place)));
     let tools = match &scope.servers {
         None => snapshot.len(),
         Some(_) => snapshot.tools().filter(|tool| scope.admits(tool)).count(),
     };
-    let best_two = [scored.first().map_or(0.0, |best| best.0), scored.get(1).map_or(0.0, |second| second.0)];
+    let best_two = [0, 1].map(|rank| scored.get(rank).map_or(0.0, |scored| scored.score));
     scored
         .into_iter()
         .take(limit)
         .enumerate()
-        .map(|(rank, (score, dense, lexical, place))| {
+        .map(|(rank, Scored { place, score, views, lexical })| {
             let rival = if rank == 0 { best_two[1] } else { best_two[0] };
+            let dense = views.map(|views| views.dense());
             let evidence = Evidence::new(score, rival, dense, lexical, tools);
             Candidate {
                 tool: snapshot.tool(place).clone(),
                 confidence: confidence::of(&evidence),
                 score,
+                views,
                 dense,
                 lexical,
                 evidence,

@@ -4,6 +4,7 @@
 mod answer;
 mod digest;
 mod host;
+mod teaching;
 mod tools;
 mod transport;
 
@@ -17,8 +18,9 @@ use rmcp::model::SetLevelRequestParams;
 use rmcp::{
     ErrorData, RoleServer, ServerHandler,
     model::{
-        CallToolRequestParams, CallToolResponse, CallToolResult, Implementation, JsonObject, ListToolsResult,
-        PaginatedRequestParams, ServerCapabilities, ServerConfig, Tool,
+        CallToolRequestParams, CallToolResponse, CallToolResult, GetPromptRequestParams, GetPromptResponse,
+        Implementation, JsonObject, ListPromptsResult, ListToolsResult, PaginatedRequestParams,
+        ServerCapabilities, ServerConfig, Tool,
     },
     service::RequestContext,
 };
@@ -34,7 +36,7 @@ use self::{
 use crate::{
     audit::Audit,
     child::{Caller, Connected, Host, HostProgress, Pool},
-    config::RESERVED_SERVER_NAME,
+    config::{ExampleSettings, RESERVED_SERVER_NAME},
     execute::{Executor, Outcome, Pending, Task, administration, parse_arguments},
     index::Library,
     orchestrator::Orchestrator,
@@ -54,6 +56,7 @@ pub struct Front {
     pool: Pool,
     audit: Audit,
     servers: Arc<[String]>,
+    examples: ExampleSettings,
     session: Arc<Session>,
 }
 
@@ -81,6 +84,7 @@ impl Front {
             pool: orchestrator.pool.clone(),
             audit: orchestrator.audit.clone(),
             servers: enabled.map(|(name, _)| name.clone()).collect(),
+            examples: orchestrator.config.settings.examples,
             session: Arc::default(),
         }
     }
@@ -101,6 +105,9 @@ impl Front {
         let (host, _) = self.session.host.get_or_init(|| {
             let host = Arc::new(SessionHost::of(context, Arc::clone(&self.session.level)));
             let connected = self.pool.hosts().connect(Arc::<SessionHost>::clone(&host));
+            let sampling =
+                teaching::sample(Arc::<SessionHost>::clone(&host), self.library.clone(), self.examples);
+            tokio::spawn(self.session.closing.clone().run_until_cancelled_owned(sampling));
             (host, connected)
         });
         Arc::<SessionHost>::clone(host)
@@ -155,7 +162,7 @@ impl Front {
         Ok(self.executor.call(&input.tool, arguments, caller).await)
     }
 
-    async fn search(&self, input: SearchInput) -> Result<CallToolResult, String> {
+    async fn search(&self, input: SearchInput, caller: &Caller) -> Result<CallToolResult, String> {
         if let Some(names) = input.names.filter(|names| !names.is_empty()) {
             let found = names.iter().map(|name| (name.as_str(), self.executor.resolve(name)));
             return Ok(answer::named(found, input.detail.unwrap_or_default()));
@@ -178,6 +185,7 @@ impl Front {
             .search(&query, input.server, limit)
             .await
             .map_err(|error| crate::report::chain(&error))?;
+        self.executor.shown(caller, &query, &route);
         Ok(answer::ranked(&route, detail, &|server| self.executor.ejected(server)))
     }
 
@@ -204,9 +212,11 @@ impl ServerHandler for Front {
     fn get_info(&self) -> ServerConfig {
         let own =
             Implementation::new("orchestrator", env!("CARGO_PKG_VERSION")).with_title("MCP orchestrator");
-        ServerConfig::new(ServerCapabilities::builder().enable_tools().enable_logging().build())
-            .with_server_info(own)
-            .with_instructions(digest::instructions(&self.servers, &self.library.snapshot()))
+        ServerConfig::new(
+            ServerCapabilities::builder().enable_tools().enable_prompts().enable_logging().build(),
+        )
+        .with_server_info(own)
+        .with_instructions(digest::instructions(&self.servers, &self.library.snapshot()))
     }
 
     async fn list_tools(
@@ -215,6 +225,28 @@ impl ServerHandler for Front {
         _context: RequestContext<RoleServer>,
     ) -> Result<ListToolsResult, ErrorData> {
         Ok(ListToolsResult::with_all_items(tools::definitions(&self.servers)))
+    }
+
+    async fn list_prompts(
+        &self,
+        _request: Option<PaginatedRequestParams>,
+        _context: RequestContext<RoleServer>,
+    ) -> Result<ListPromptsResult, ErrorData> {
+        Ok(ListPromptsResult::with_all_items(vec![teaching::listed()]))
+    }
+
+    async fn get_prompt(
+        &self,
+        request: GetPromptRequestParams,
+        _context: RequestContext<RoleServer>,
+    ) -> Result<GetPromptResponse, ErrorData> {
+        if request.name != teaching::TEACH {
+            let message = format!("unknown prompt \"{}\"; there is {}", request.name, teaching::TEACH);
+            return Err(ErrorData::invalid_params(message, None));
+        }
+        let arguments = request.arguments.unwrap_or_default();
+        let text = |name: &str| arguments.get(name).and_then(|value| value.as_str());
+        Ok(teaching::prompt_result(text("server"), text("language")).into())
     }
 
     #[expect(deprecated, reason = "hosts of the older protocol use it")]
@@ -274,7 +306,7 @@ impl ServerHandler for Front {
                     // It may wait for servers to be listed.
                     let searching = self.on_behalf(host, &context, async |caller| {
                         tokio::select! {
-                            found = self.search(input) => found,
+                            found = self.search(input, &caller) => found,
                             () = caller.cancel.cancelled() => Err("cancelled".to_owned()),
                         }
                     });

@@ -8,6 +8,7 @@ use orchestrator::{
     child::{Listing, ServerInfo},
     config::{ChildSettings, ServerConfig, StdioConfig, Transport},
     embed::{Embedder, ModelSource},
+    examples::ExampleStore,
     index::Library,
     router::{Mode, Router, Scope},
 };
@@ -64,7 +65,9 @@ async fn all_recorded_catalogs_load_and_index_together() {
     let source = ModelSource { model: "all-MiniLM-L6-v2".to_owned(), downloads: downloads.path().to_owned() };
     let embedder = Embedder::start(source);
     let store = Store::open(&downloads.path().join("catalog.db")).unwrap();
-    let library = Library::start(store.clone(), embedder.clone(), &servers, 5_000).unwrap();
+    let library =
+        Library::start(store.clone(), ExampleStore::in_memory().unwrap(), embedder.clone(), &servers, 5_000)
+            .unwrap();
     let report = library.apply_all(listings.clone()).await.unwrap();
     assert_eq!(report.changes.added.len(), 1895);
     // Some tools have the same text on two servers of one name.
@@ -82,7 +85,8 @@ async fn all_recorded_catalogs_load_and_index_together() {
     // Nothing changed: nothing is written, nothing embedded. And a second library finds all of it.
     let again = library.apply_all(listings).await.unwrap();
     assert!(again.changes.is_empty() && again.embedded == 0);
-    let second = Library::start(store, embedder, &servers, 5_000).unwrap();
+    let second =
+        Library::start(store, ExampleStore::in_memory().unwrap(), embedder, &servers, 5_000).unwrap();
     assert_eq!(second.snapshot().len(), 1895);
     second.settled().await;
     assert!(second.snapshot().has_vectors());

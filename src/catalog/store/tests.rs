@@ -53,7 +53,7 @@ fn vectors_are_kept_by_model_and_pruned_with_their_tools() {
     assert_eq!(store.vectors("m1", 2).unwrap()[&hash], [0.5, -1.0]);
     assert!(store.vectors("m2", 2).unwrap().is_empty(), "another model's vectors are not used");
     assert!(store.vectors("m1", 3).unwrap().is_empty(), "nor those of another length");
-    assert_eq!(store.prune_vectors().unwrap(), 1);
+    assert_eq!(store.prune_vectors(&HashSet::new()).unwrap(), 1);
     assert_eq!(store.text_hashes_with_vector("m1").unwrap(), HashSet::from([hash]));
 }
 
