@@ -11,6 +11,7 @@ use crate::{
     config::Paths,
     examples::{ExampleLine, ExampleStore, Filter, NewExample, Pack, Source, State},
     index::{Taught, Verdict},
+    orchestrator::Orchestrator,
 };
 
 /// Verbs of `examples`.
@@ -100,7 +101,7 @@ impl Which {
     }
 }
 
-/// Verbs that need the examples alone.
+/// Verbs that only look at the examples; all others are given back.
 pub fn run_alone(command: Command, paths: &Paths, out: &mut Output) -> anyhow::Result<Result<Exit, Command>> {
     let open = || ExampleStore::open(&paths.examples());
     match command {
@@ -124,47 +125,30 @@ pub fn run_alone(command: Command, paths: &Paths, out: &mut Output) -> anyhow::R
                 out.line(serde_json::to_string(&ExampleLine { tool, tasks, language })?)?;
             }
         }
-        Command::Rm { ids, which } => {
-            let store = open()?;
-            let filter = which.filter(None)?;
-            let all = filter.server.is_none() && filter.source.is_none();
-            if ids.is_empty() && all {
-                return Err(UsageError("say which: numbers, --server, --tool or --source".to_owned()).into());
-            }
-            let chosen: Vec<i64> = store
-                .list(&filter)?
-                .iter()
-                .map(|example| example.id)
-                .filter(|id| ids.is_empty() || ids.contains(id))
-                .collect();
-            if let Some(unknown) = ids.iter().find(|id| !chosen.contains(id)) {
-                return Err(UsageError(format!(
-                    "there is no example {unknown}; `orchestrator examples list` shows all"
-                ))
-                .into());
-            }
-            let removed = store.remove(&chosen)?;
-            told(out, "removed", removed, &format!("{removed} examples taken out"))?;
-        }
-        Command::On { source } => {
-            open()?.switch(source, true)?;
-            told(out, "on", source.name(), &format!("examples from {source} are used"))?;
-        }
-        Command::Off { source, forget } => {
-            let store = open()?;
-            store.switch(source, false)?;
-            let forgotten = if forget { store.forget(source)? } else { 0 };
-            let more = if forget { format!("; {forgotten} deleted") } else { String::new() };
-            told(out, "off", source.name(), &format!("examples from {source} are not used{more}"))?;
-        }
-        other @ (Command::Add { .. } | Command::Import { .. }) => return Ok(Err(other)),
+        other => return Ok(Err(other)),
     }
     Ok(Ok(Exit::Done))
 }
 
-/// Verbs that examine examples, for which all tools have to be known.
+/// Verbs that change examples, after which tools are found by others.
 pub async fn run(command: Command, context: Context, out: &mut Output) -> anyhow::Result<Exit> {
-    let examples = match command {
+    // Before anything is started, so that a mistake changes nothing.
+    let change = read(command)?;
+    let orchestrator = context.start()?;
+    let done = apply(change, &orchestrator, out).await;
+    orchestrator.shutdown().await;
+    done
+}
+
+/// A change, with what it needs from outside.
+enum Change {
+    Add(Vec<NewExample>),
+    Remove { ids: Vec<i64>, filter: Filter },
+    Switch { source: Source, on: bool, forget: bool },
+}
+
+fn read(command: Command) -> anyhow::Result<Change> {
+    Ok(match command {
         Command::Add { tool, tasks, language } => {
             let (server, tool) = split(&tool)?;
             let example = |text| NewExample {
@@ -173,17 +157,59 @@ pub async fn run(command: Command, context: Context, out: &mut Output) -> anyhow
                 text,
                 language: language.clone(),
             };
-            tasks.into_iter().map(example).collect()
+            Change::Add(tasks.into_iter().map(example).collect())
         }
-        Command::Import { file } => read_file(&file)?,
-        _ => Vec::new(),
-    };
-    let orchestrator = context.start()?;
-    let taught = orchestrator.library.teach(examples, Source::User).await?;
-    orchestrator.shutdown().await;
-    report(&taught, out)?;
-    let any_unknown = taught.iter().any(|taught| taught.verdict == Verdict::UnknownTool);
-    Ok(if any_unknown { Exit::Failed } else { Exit::Done })
+        Command::Import { file } => Change::Add(read_file(&file)?),
+        Command::Rm { ids, which } => {
+            let filter = which.filter(None)?;
+            if ids.is_empty() && filter.server.is_none() && filter.source.is_none() {
+                return Err(UsageError("say which: numbers, --server, --tool or --source".to_owned()).into());
+            }
+            Change::Remove { ids, filter }
+        }
+        Command::On { source } => Change::Switch { source, on: true, forget: false },
+        Command::Off { source, forget } => Change::Switch { source, on: false, forget },
+        Command::List { .. } | Command::Export { .. } => Change::Add(Vec::new()),
+    })
+}
+
+async fn apply(change: Change, orchestrator: &Orchestrator, out: &mut Output) -> anyhow::Result<Exit> {
+    let (store, library) = (&orchestrator.examples, &orchestrator.library);
+    match change {
+        Change::Add(examples) => {
+            let taught = library.teach(examples, Source::User).await?;
+            report(&taught, out)?;
+            let any_unknown = taught.iter().any(|taught| taught.verdict == Verdict::UnknownTool);
+            return Ok(if any_unknown { Exit::Failed } else { Exit::Done });
+        }
+        Change::Remove { ids, filter } => {
+            let chosen: Vec<i64> = store
+                .list(&filter)?
+                .iter()
+                .map(|example| example.id)
+                .filter(|id| ids.is_empty() || ids.contains(id))
+                .collect();
+            if let Some(unknown) = ids.iter().find(|id| !chosen.contains(id)) {
+                let told = format!("there is no example {unknown}; `orchestrator examples list` shows all");
+                return Err(UsageError(told).into());
+            }
+            let removed = store.remove(&chosen)?;
+            told(out, "removed", removed, &format!("{removed} examples taken out"))?;
+        }
+        Change::Switch { source, on: true, .. } => {
+            store.switch(source, true)?;
+            told(out, "on", source.name(), &format!("examples from {source} are used"))?;
+        }
+        Change::Switch { source, forget, .. } => {
+            store.switch(source, false)?;
+            let forgotten = if forget { store.forget(source)? } else { 0 };
+            let more = if forget { format!("; {forgotten} deleted") } else { String::new() };
+            told(out, "off", source.name(), &format!("examples from {source} are not used{more}"))?;
+        }
+    }
+    // Nothing is found any more by what was taken out.
+    library.teach(Vec::new(), Source::User).await?;
+    Ok(Exit::Done)
 }
 
 /// Reads example lines. Errors name file and line.

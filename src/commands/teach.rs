@@ -20,7 +20,7 @@ const PATIENCE: Duration = Duration::from_secs(600);
 
 /// Options of `teach`.
 #[derive(Debug, clap::Args)]
-#[group(required = true, multiple = false, id = "how", args = ["command", "print_prompt", "file"])]
+#[command(group(clap::ArgGroup::new("how").required(true).args(["command", "print_prompt", "file"])))]
 pub struct Arguments {
     /// Run this for each batch, by the shell: it gets the prompt on stdin and answers with JSON lines
     #[arg(long, value_name = "PROGRAM ARGS")]

@@ -125,15 +125,20 @@ impl Executor {
         }
     }
 
-    /// Makes the task for which a tool was chosen an example of it, behind the answer's back.
-    fn learn(&self, caller: &Caller, outcome: &Outcome) {
+    /// The task for which a session calls this tool.
+    fn chosen_for(&self, caller: &Caller, tool: &Tool) -> Option<String> {
+        let host = caller.host.as_ref().filter(|_| self.learns)?;
+        self.recent.chosen(host.session(), &tool.id(), Instant::now())
+    }
+
+    /// Makes the task for which a tool was called an example of it, behind the answer's back.
+    fn learn(&self, task: &str, outcome: &Outcome) {
         let Outcome::Done { routing, result } = outcome else { return };
-        let Some(host) = caller.host.as_ref().filter(|_| self.learns && result.is_error != Some(true)) else {
+        if result.is_error == Some(true) {
             return;
-        };
-        let Some(task) = self.recent.chosen(host.session(), &routing.id(), Instant::now()) else { return };
+        }
         let (server, tool) = (routing.server.clone(), routing.tool.clone());
-        let example = NewExample { server, tool, text: mask(&task), language: None };
+        let example = NewExample { server, tool, text: mask(task), language: None };
         let library = self.library.clone();
         tokio::spawn(async move {
             if let Err(error) = library.teach(vec![example], Source::Use).await {
@@ -310,11 +315,14 @@ impl Executor {
             },
             Err(error) => return self.refuse(request_id, Kind::Call, None, None, error.to_string()).await,
         };
+        let task = self.chosen_for(caller, &tool);
         let routing = Routing::of(request_id, &tool);
         match self.check(&routing, &tool, arguments).await {
             Ok(arguments) => {
                 let outcome = self.send(routing, &tool, arguments, None, caller).await;
-                self.learn(caller, &outcome);
+                if let Some(task) = task {
+                    self.learn(&task, &outcome);
+                }
                 outcome
             }
             Err(outcome) => *outcome,

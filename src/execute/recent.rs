@@ -42,12 +42,13 @@ impl Recent {
         all.push_back(Asked { session, at: now, task: task.to_owned(), shown });
     }
 
-    /// The task for which the session chose this tool, once.
+    /// The task for which the session chose this tool. Only its first call belongs to the task,
+    /// whatever it calls.
     pub(super) fn chosen(&self, session: u64, tool: &str, now: Instant) -> Option<String> {
         let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let place = all.iter().position(|asked| asked.session == session && asked.shown.contains(tool))?;
+        let place = all.iter().position(|asked| asked.session == session)?;
         let asked = all.remove(place)?;
-        (now.duration_since(asked.at) <= FRESH).then_some(asked.task)
+        (asked.shown.contains(tool) && now.duration_since(asked.at) <= FRESH).then_some(asked.task)
     }
 }
 
@@ -61,7 +62,9 @@ mod tests {
         let shown = || ["git:log".to_owned(), "git:show".to_owned()];
         recent.asked(1, "what changed", shown(), now);
         recent.asked(2, "who did it", shown(), now);
-        assert_eq!(recent.chosen(1, "mail:send", now), None);
+        recent.asked(3, "who did it", shown(), now);
+        assert_eq!(recent.chosen(3, "mail:send", now), None);
+        assert_eq!(recent.chosen(3, "git:log", now), None);
         assert_eq!(recent.chosen(1, "git:show", now).as_deref(), Some("what changed"));
         assert_eq!(recent.chosen(1, "git:show", now), None);
         assert_eq!(recent.chosen(2, "git:log", now + FRESH * 2), None);

@@ -22,8 +22,8 @@ pub struct Evidence {
 }
 
 /// Weights in the order of [`Evidence::features`], and the constant.
-const WEIGHTS: [f32; 5] = [3.52, 1.741, 2.536, 0.984, -0.326];
-const CONSTANT: f32 = -2.415;
+const WEIGHTS: [f32; 5] = [3.805, 2.134, 2.393, 2.108, -0.316];
+const CONSTANT: f32 = -3.502;
 
 impl Evidence {
     /// Evidence for a tool with `score` among `tools`, where the best other tool has `rival`.

@@ -17,6 +17,9 @@ impl Keeper {
     /// Takes in the pack's examples for tools that are new or changed, examines what has to be, and
     /// shows readers the result.
     pub(super) fn settle_examples(&mut self) -> Result<(), Failure> {
+        if self.snapshot.load().example_count() != self.read()?.example_count() {
+            self.publish()?;
+        }
         let snapshot = self.snapshot.load_full();
         let mut changed = self.import_pack(&snapshot)?;
         let off = self.examples.sources_off()?;
@@ -46,7 +49,7 @@ impl Keeper {
             self.examples.judge(verdicts)?;
             changed = true;
         }
-        if changed || snapshot.example_count() != self.read()?.example_count() {
+        if changed {
             self.publish()?;
         }
         Ok(())
