@@ -96,7 +96,7 @@ pub fn library(runtime: &tokio::runtime::Runtime, source: ModelSource, count: us
     let store = Store::open(&cache().join(format!("catalog-{count}.db"))).expect("the store opens");
     let embedder = Embedder::start(source);
     let examples = ExampleStore::in_memory().expect("examples can be kept in memory");
-    let library = Library::start(store.clone(), examples, embedder.clone(), &config, 5_000)
+    let library = Library::start(store.clone(), examples, embedder.clone(), &config, 20_000)
         .expect("the library starts");
     let listings = servers.into_iter().map(|(server, tools)| Listing {
         server,

@@ -64,7 +64,7 @@ pub enum Command {
         /// The source
         source: Source,
     },
-    /// Use no examples of a source any more, and keep none of it
+    /// Use no examples of a source any more, and take none from it
     Off {
         /// The source
         source: Source,
@@ -246,6 +246,11 @@ pub(super) fn report(taught: &[Taught], out: &mut Output) -> anyhow::Result<()> 
                 Verdict::UnknownTool => {
                     Some((tool, &taught.example.text, "there is no such tool".to_owned()))
                 }
+                Verdict::Off => Some((
+                    tool,
+                    &taught.example.text,
+                    "its source is off; `orchestrator examples on` switches it on".to_owned(),
+                )),
                 Verdict::Kept | Verdict::Known | Verdict::Waiting => None,
             }
         })

@@ -183,7 +183,7 @@ impl Default for Settings {
             drain: Duration::from_secs(10),
             audit: AuditSettings::default(),
             servers: BTreeMap::new(),
-            hnsw_threshold: 5_000,
+            hnsw_threshold: 20_000,
             execute: ExecuteSettings::default(),
             examples: ExampleSettings::default(),
         }

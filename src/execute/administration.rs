@@ -101,6 +101,11 @@ pub(super) fn is_meant(name: &str) -> bool {
     rest.is_some_and(|rest| rest.starts_with(':') || rest.starts_with("__"))
 }
 
+/// Whether a built-in tool is about the tools of all servers, which have to be known for it.
+pub(super) fn is_about_tools(tool: &Tool) -> bool {
+    [UNTAUGHT_TOOLS, ADD_EXAMPLES].contains(&tool.name())
+}
+
 /// What there is instead of a built-in tool that there is not.
 pub(super) fn unknown(name: &str) -> String {
     let names: Vec<String> = tools().iter().map(Tool::id).collect();
@@ -115,7 +120,7 @@ pub(super) async fn run(
     library: &Library,
 ) -> CallToolResult {
     let text = match tool.name() {
-        UNTAUGHT_TOOLS => Ok(untaught(arguments, &library.snapshot())),
+        UNTAUGHT_TOOLS => untaught(arguments, &library.snapshot()),
         ADD_EXAMPLES => take_examples(arguments, library).await,
         RESTART_SERVER => {
             let server = arguments.get("server").and_then(Value::as_str).unwrap_or_default();
@@ -130,22 +135,30 @@ pub(super) async fn run(
 }
 
 /// The prompt for some tools without an example.
-fn untaught(arguments: &JsonObject, snapshot: &Snapshot) -> String {
+fn untaught(arguments: &JsonObject, snapshot: &Snapshot) -> Result<String, String> {
     let text = |name: &str| arguments.get(name).and_then(Value::as_str);
     let limit = arguments.get("limit").and_then(Value::as_u64).and_then(|limit| usize::try_from(limit).ok());
-    let untaught: Vec<&Tool> = snapshot
-        .untaught()
-        .filter(|tool| text("server").is_none_or(|server| server == tool.server))
-        .collect();
-    if untaught.is_empty() {
-        return "Every tool has examples.".to_owned();
+    let server = text("server");
+    if let Some(server) = server.filter(|server| snapshot.count_of(server).is_none()) {
+        return Err(format!("no tools are known of a server \"{server}\"; list_servers shows all"));
     }
-    let asked = untaught.iter().take(limit.unwrap_or(TAUGHT_AT_ONCE)).copied();
-    format!(
-        "{} tools have no examples yet.\n\n{}\nHand these lines in as the array `examples` of {RESERVED_SERVER_NAME}:{ADD_EXAMPLES}, through call_tool.",
-        untaught.len(),
-        prompt::prompt(asked, text("language"))
-    )
+    if snapshot.is_empty() {
+        return Ok("No tools are known yet.".to_owned());
+    }
+    let mut untaught: Vec<&Tool> =
+        snapshot.untaught().filter(|tool| server.is_none_or(|server| server == tool.server)).collect();
+    if untaught.is_empty() {
+        return Ok("Every tool has examples.".to_owned());
+    }
+    let (count, limit) = (untaught.len(), limit.unwrap_or(TAUGHT_AT_ONCE));
+    if count > limit {
+        // Elsewhere each time: tools whose examples are all set aside shall not hide the rest.
+        untaught.rotate_left(fastrand::usize(..count));
+    }
+    Ok(format!(
+        "Tools that have no examples yet: {count}.\n\n{}\nHand these lines in as the array `examples` of {RESERVED_SERVER_NAME}:{ADD_EXAMPLES}, through call_tool.",
+        prompt::prompt(untaught.into_iter().take(limit), text("language"))
+    ))
 }
 
 /// Takes in examples that the host's model wrote.
@@ -166,6 +179,7 @@ async fn take_examples(arguments: &JsonObject, library: &Library) -> Result<Stri
             Verdict::Doubtful(reason) => reason.as_str(),
             Verdict::UnknownTool => "there is no such tool",
             Verdict::Waiting => "it waits for the embedding model",
+            Verdict::Off => "the user switched examples from models off",
             Verdict::Kept | Verdict::Known => return None,
         };
         let NewExample { server, tool, text, .. } = &taught.example;
@@ -174,7 +188,7 @@ async fn take_examples(arguments: &JsonObject, library: &Library) -> Result<Stri
     let aside: String = aside.collect();
     let left = library.snapshot().untaught().count();
     let aside = if aside.is_empty() { aside } else { format!("\nSet aside:{aside}") };
-    Ok(format!("{kept} examples are used. {left} tools have none yet.{aside}"))
+    Ok(format!("Examples that are used: {kept}. Tools that have none yet: {left}.{aside}"))
 }
 
 async fn restart(server: &str, pool: &Pool) -> Result<String, String> {

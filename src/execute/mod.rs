@@ -391,6 +391,9 @@ impl Executor {
         if !self.begin(&routing, None).await {
             return self.refuse_unrecorded(routing, None).await;
         }
+        if administration::is_about_tools(&tool) {
+            self.meet_new_servers().await;
+        }
         let result = administration::run(&tool, &arguments, &self.pool, &self.library).await;
         let status = if result.is_error == Some(true) { "tool_error" } else { "done" };
         self.audit.finish(call_entry(&routing, None, 1, status, None)).await;

@@ -59,6 +59,8 @@ pub enum Verdict {
     Waiting,
     /// There is no such tool.
     UnknownTool,
+    /// Its source is switched off, so it was not taken in.
+    Off,
 }
 
 /// An example that was given, and what became of it.

@@ -31,7 +31,7 @@ const MAX_TOKENS: u32 = 4_000;
 /// After the first call of a session, so that the user's own work comes first.
 const FIRST_PAUSE: Duration = Duration::from_secs(3);
 /// Between two looks for tools to be taught.
-const PAUSE: Duration = Duration::from_secs(60);
+const PAUSE: Duration = Duration::from_secs(10);
 /// For a model, or a user, to answer.
 const PATIENCE: Duration = Duration::from_secs(300);
 /// Answers in a row of which nothing could be used, after which this model is not asked again.
@@ -64,7 +64,7 @@ pub(super) fn prompt_result(server: Option<&str>, language: Option<&str>) -> Get
         }
     }
     let text = format!(
-        "Teach the orchestrator by which tasks its tools are found. Repeat this until every tool has examples:\n\
+        "Teach the orchestrator by which tasks its tools are found. Repeat this until every tool has examples, or nothing more is taken:\n\
          1. Call the tool `call_tool` with {}. The answer names tools and says what to write for each.\n\
          2. Write the lines, and hand them in: call `call_tool` with tool \"{RESERVED_SERVER_NAME}:add_examples\" \
          and the arguments {{\"examples\": [{{\"tool\": \"server:tool\", \"tasks\": [\"…\"]}}]}}.\n\

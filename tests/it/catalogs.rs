@@ -66,7 +66,7 @@ async fn all_recorded_catalogs_load_and_index_together() {
     let embedder = Embedder::start(source);
     let store = Store::open(&downloads.path().join("catalog.db")).unwrap();
     let library =
-        Library::start(store.clone(), ExampleStore::in_memory().unwrap(), embedder.clone(), &servers, 5_000)
+        Library::start(store.clone(), ExampleStore::in_memory().unwrap(), embedder.clone(), &servers, 20_000)
             .unwrap();
     let report = library.apply_all(listings.clone()).await.unwrap();
     assert_eq!(report.changes.added.len(), 1895);
@@ -86,7 +86,7 @@ async fn all_recorded_catalogs_load_and_index_together() {
     let again = library.apply_all(listings).await.unwrap();
     assert!(again.changes.is_empty() && again.embedded == 0);
     let second =
-        Library::start(store, ExampleStore::in_memory().unwrap(), embedder, &servers, 5_000).unwrap();
+        Library::start(store, ExampleStore::in_memory().unwrap(), embedder, &servers, 20_000).unwrap();
     assert_eq!(second.snapshot().len(), 1895);
     second.settled().await;
     assert!(second.snapshot().has_vectors());

@@ -83,6 +83,8 @@ fn examples_are_added_examined_listed_and_taken_out() {
     // A source that is off finds nothing any more; its examples are still there.
     sandbox.json(&["examples", "off", "user", "--json"]);
     assert_ne!(first(&sandbox, task), "grow");
+    let refused = sandbox.json(&["examples", "add", "fixture:grow", "bud again", "--json"]);
+    assert_eq!((&refused["kept"], refused["setAside"].as_array().unwrap().len()), (&json!(0), 1));
     sandbox.json(&["examples", "on", "user", "--json"]);
     assert_eq!(first(&sandbox, task), "grow");
     assert_eq!(sandbox.json(&["examples", "rm", "--tool", "fixture:grow", "--json"])["removed"], 3);

@@ -57,6 +57,10 @@ impl Keeper {
 
     /// Takes in examples that somebody gives.
     pub(super) fn teach(&mut self, given: &[NewExample], source: Source) -> Result<Vec<Taught>, IndexError> {
+        if !given.is_empty() && self.examples.sources_off()?.contains(&source) {
+            let off = |example: &NewExample| Taught { example: example.clone(), verdict: Verdict::Off };
+            return Ok(given.iter().map(off).collect());
+        }
         let snapshot = self.snapshot.load_full();
         let is_known =
             |example: &NewExample| snapshot.find(&format!("{}:{}", example.server, example.tool)).is_some();
