@@ -202,7 +202,7 @@ fn rank(
         .map(|(rank, Scored { place, score, views, lexical })| {
             let rival = if rank == 0 { best_two[1] } else { best_two[0] };
             let dense = views.map(|views| views.dense());
-            let evidence = Evidence::new(score, rival, dense, lexical, tools);
+            let evidence = Evidence::new(score, rival, views, lexical, tools);
             Candidate {
                 tool: snapshot.tool(place).clone(),
                 confidence: confidence::of(&evidence),

@@ -149,14 +149,19 @@ fn a_model_that_follows_the_prompt_teaches_the_tools_of_a_server() {
     let seen = seen(start(&sandbox, "prompt"));
     assert_eq!(seen["prompts"], json!({"teach": ["server", "language"]}));
     let in_german = seen["in_german"].as_str().unwrap();
-    assert!(in_german.starts_with("Tools that have no examples yet: 11.") && in_german.contains("in German."));
+    assert!(
+        in_german.starts_with("Tools that have no examples yet: 11.") && in_german.contains("in German.")
+    );
     assert_eq!(
         seen["look"],
         json!({"tool": "orchestrator:untaught_tools", "arguments": {"server": "fixture"}})
     );
     let [first, last] = seen["shown"].as_array().unwrap().as_slice() else { panic!("{seen}") };
     let first = first.as_str().unwrap();
-    assert!(first.starts_with("Tools that have no examples yet: 10.") && !first.contains("other:"), "{first}");
+    assert!(
+        first.starts_with("Tools that have no examples yet: 10.") && !first.contains("other:"),
+        "{first}"
+    );
     assert!(first.contains(r#"{"tool":"fixture:echo","description":"Repeat a message word for word","parameters":["message","times"]}"#));
     assert_eq!(last, "Every tool has examples.");
     // What is of no use is told with the reason; what is known already is no harm.
