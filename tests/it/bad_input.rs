@@ -151,5 +151,5 @@ fn the_settings_shown_in_the_readme_are_the_defaults() {
     assert_eq!(parse(&shown.to_string()), parse("{}"));
     let named: Vec<&String> = shown["orchestrator"].as_object().unwrap().keys().collect();
     // Every setting there is, so that none is hidden.
-    assert_eq!(named.len(), 12, "{named:?}");
+    assert_eq!(named.len(), 13, "{named:?}");
 }
