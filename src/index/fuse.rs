@@ -10,7 +10,7 @@
 const HALF: f32 = 40.0;
 /// What examples are taken to add to the cosine of a tool that has none yet: else a tool that somebody
 /// taught would come before a better one that nobody did.
-const UNTAUGHT: f32 = 0.1;
+const UNTAUGHT: f32 = 0.13;
 
 /// How near a tool is to a task, each as a cosine.
 #[derive(Debug, Clone, Copy, PartialEq)]

@@ -26,8 +26,8 @@ pub struct Evidence {
 }
 
 /// Weights in the order of [`Evidence::features`], and the constant.
-const WEIGHTS: [f32; 6] = [4.029, 2.243, 2.668, 1.361, -0.321, 0.713];
-const CONSTANT: f32 = -3.69;
+const WEIGHTS: [f32; 6] = [4.029, 2.243, 2.668, 1.361, -0.321, 0.914];
+const CONSTANT: f32 = -3.891;
 
 impl Evidence {
     /// Evidence for a tool with `score` among `tools`, where the best other tool has `rival`.
