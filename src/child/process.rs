@@ -113,6 +113,8 @@ impl Process {
         self.ended = true;
         #[cfg(target_os = "linux")]
         self.sweep_after(status).await;
+        // What it wrote last tells why it ended.
+        self.stderr.wait_for_the_end().await;
         status
     }
 

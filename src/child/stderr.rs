@@ -5,18 +5,30 @@
 use std::{
     collections::VecDeque,
     sync::{Arc, Mutex, PoisonError},
+    time::Duration,
 };
 
-use tokio::io::{AsyncRead, AsyncReadExt};
+use tokio::{
+    io::{AsyncRead, AsyncReadExt},
+    time::timeout,
+};
+use tokio_util::sync::CancellationToken;
 
 /// Lines kept for error messages.
 const KEPT_LINES: usize = 8;
 /// Bytes kept of one line; the rest of it is dropped.
 const KEPT_BYTES: usize = 400;
+/// How long the last words of a child that has ended are waited for. They are there already, unless
+/// somebody else holds the pipe or this machine has much to do.
+const LAST_WORDS: Duration = Duration::from_millis(500);
 
 /// The last lines that a child wrote on stderr.
 #[derive(Debug, Clone, Default)]
-pub(super) struct StderrTail(Arc<Mutex<Lines>>);
+pub(super) struct StderrTail {
+    lines: Arc<Mutex<Lines>>,
+    /// All has been read.
+    complete: CancellationToken,
+}
 
 #[derive(Debug, Default)]
 struct Lines {
@@ -92,7 +104,7 @@ impl StderrTail {
     /// The last lines, joined by ` | `, an unfinished one included, after the one that speaks of an
     /// error, if that came earlier; empty when there were none.
     pub(super) fn text(&self) -> String {
-        let lines = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let lines = self.lines.lock().unwrap_or_else(PoisonError::into_inner);
         let partial = String::from_utf8_lossy(&lines.partial);
         let cause = lines.cause.iter().map(|(_, line)| line).filter(|line| !lines.complete.contains(line));
         let last = lines.complete.iter().map(String::as_str).chain([partial.trim()]);
@@ -107,11 +119,17 @@ impl StderrTail {
             if count == 0 {
                 break;
             }
-            let lines = self.0.lock().unwrap_or_else(PoisonError::into_inner).push(&buffer[..count]);
+            let lines = self.lines.lock().unwrap_or_else(PoisonError::into_inner).push(&buffer[..count]);
             for line in lines {
                 tracing::debug!(target: "orchestrator::child::stderr", server, "{line}");
             }
         }
+        self.complete.cancel();
+    }
+
+    /// Returns when all that a child which has ended wrote has been read, or after [`LAST_WORDS`].
+    pub(super) async fn wait_for_the_end(&self) {
+        timeout(LAST_WORDS, self.complete.cancelled()).await.ok();
     }
 }
 
@@ -134,13 +152,30 @@ mod tests {
     #[test]
     fn the_cause_is_kept_above_a_long_stack() {
         let tail = StderrTail::default();
-        let push = |text: &str| tail.0.lock().unwrap().push(text.as_bytes());
+        let push = |text: &str| tail.lines.lock().unwrap().push(text.as_bytes());
         push("starting\n  const err = new Error(message);\nError: Cannot find module 'keytar'\n");
         for number in 0..20 {
             push(&format!("    at frame {number}\n"));
         }
         let text = tail.text();
         assert!(text.starts_with("Error: Cannot find module 'keytar' | at frame 12 | "), "{text}");
+    }
+
+    #[tokio::test]
+    async fn the_last_words_are_waited_for() {
+        let (mut child, ours) = tokio::io::duplex(64);
+        let tail = StderrTail::default();
+        tokio::spawn(tail.clone().drain("late".to_owned(), ours));
+        let waiting = tokio::spawn({
+            let tail = tail.clone();
+            async move {
+                tail.wait_for_the_end().await;
+                tail.text()
+            }
+        });
+        tokio::io::AsyncWriteExt::write_all(&mut child, b"cannot find the database").await.unwrap();
+        drop(child);
+        assert_eq!(waiting.await.unwrap(), "cannot find the database");
     }
 
     #[test]
