@@ -23,7 +23,7 @@ use crate::{
     child::{Listing, ServerInfo},
     cli::Exit,
     config::{ChildSettings, Paths, ServerConfig, Settings, Transport},
-    embed::{Embedder, ModelSource},
+    embed::{Embedder, ModelFacts, ModelSource},
     examples::{ExampleLine, ExampleStore, Filter, NewExample, Source, State},
     index::Library,
     router::{Mode, Route, Router, Scope},
@@ -39,7 +39,8 @@ pub struct Arguments {
     /// Tools, one JSON object a line: server, name, description, inputSchema
     #[arg(long, value_name = "FILE")]
     tools: PathBuf,
-    /// Queries, one JSON object a line: query, relevant (slots of `server:tool` that would do)
+    /// Queries, one JSON object a line: query, relevant (slots of `server:tool` that would do), and
+    /// split where parts of the set are to be told apart
     #[arg(long, value_name = "FILE")]
     queries: PathBuf,
     /// Example tasks, one JSON object a line: tool (`server:tool`), tasks; may be given several times.
@@ -49,6 +50,9 @@ pub struct Arguments {
     /// Which searches take part
     #[arg(long, value_enum, default_value_t)]
     mode: Mode,
+    /// Keep the vectors of all tools and examples in this file, so that the next run is quick
+    #[arg(long, value_name = "FILE")]
+    vectors: Option<PathBuf>,
     /// Write what the confidence is computed from, one line a query, for `scripts/fit_confidence.py`
     #[arg(long, value_name = "FILE", hide = true)]
     evidence: Option<PathBuf>,
@@ -67,6 +71,8 @@ struct ToolLine {
 struct QueryLine {
     query: String,
     relevant: Vec<Vec<String>>,
+    /// The part of the set that it belongs to; each gets figures of its own.
+    split: Option<String>,
 }
 
 /// Ranks every query and prints the metrics.
@@ -81,38 +87,61 @@ pub async fn run(
     let settings = Settings::default();
     let source = ModelSource { model: model.unwrap_or(settings.model.clone()), downloads: paths.models() };
     let embedder = Embedder::start(source);
-    if arguments.mode != Mode::Lexical {
-        embedder.ready().await.map_err(|error| anyhow::anyhow!("{error}"))?;
-    }
+    let facts = match arguments.mode {
+        Mode::Lexical => None,
+        _ => Some(embedder.ready().await.map_err(|error| anyhow::anyhow!("{error}"))?),
+    };
     let tool_count = tools.len();
     let servers: BTreeSet<String> = tools.iter().map(|tool| tool.server.clone()).collect();
     let mut lines: Vec<ExampleLine> = Vec::new();
     for file in &arguments.examples {
         lines.extend(read_lines::<ExampleLine>(file)?);
     }
-    let (router, library) = index(tools, lines, &embedder, &settings).await?;
+    let store = Store::in_memory()?;
+    let kept = arguments.vectors.as_deref().map(Store::open).transpose()?;
+    if let (Some(kept), Some(facts)) = (&kept, &facts) {
+        copy_vectors(kept, &store, facts)?;
+    }
+    let (router, library) = index(tools, lines, &embedder, store.clone(), &settings).await?;
+    if let (Some(kept), Some(facts)) = (&kept, &facts) {
+        copy_vectors(&store, kept, facts)?;
+    }
 
     let mut judged = Vec::with_capacity(queries.len());
+    let mut searches = Vec::with_capacity(queries.len());
     for query in &queries {
         let route = router.rank(&query.query, &Scope::default(), DEPTH, arguments.mode).await?;
+        searches.push(route.timings.search_ms);
         judged.push(judge(&route, query));
     }
+    let search_ms = median(searches);
     if let Some(file) = arguments.evidence {
         evidence::write(&file, &router, &servers, &queries, arguments.mode).await?;
     }
-    let metrics = Metrics::of(&judged);
+    let metrics = Metrics::of(&judged.iter().collect::<Vec<_>>());
+    let splits = splits(&queries, &judged);
     let examples = library.snapshot().example_count();
     if out.is_json() {
-        let mut value = json!({"queries": queries.len(), "tools": tool_count, "examples": examples});
+        let mut value = json!({
+            "tools": tool_count, "examples": examples, "searchMs": search_ms,
+        });
         if let (Some(all), serde_json::Value::Object(measured)) = (value.as_object_mut(), json!(metrics)) {
             all.extend(measured);
+            all.insert("splits".to_owned(), json!(splits));
         }
         out.json(&value)?;
     } else {
-        out.line(format!("{} queries over {tool_count} tools with {examples} examples", queries.len()))?;
+        let count = queries.len();
+        out.line(format!("{count} queries over {tool_count} tools with {examples} examples"))?;
+        out.line(format!("search after the embedding of a query: median {search_ms:.2} ms"))?;
+        let row = |name: &str, metrics: &Metrics| {
+            [name.to_owned(), metrics.queries.to_string()].into_iter().chain(metrics.row()).collect()
+        };
+        let rows = std::iter::once(row("all", &metrics))
+            .chain(splits.iter().map(|(name, metrics)| row(name, metrics)));
         out.table(
-            &["H@1", "H@5", "R@5", "R@10", "nDCG@5", "MRR", "server H@1", "ECE", "none AUROC"],
-            [metrics.row()],
+            &["", "", "H@1", "H@5", "R@5", "R@10", "nDCG@5", "MRR", "server H@1", "ECE", "none AUROC"],
+            rows,
         )?;
     }
     Ok(Exit::Done)
@@ -123,6 +152,7 @@ async fn index(
     tools: Vec<ToolLine>,
     examples: Vec<ExampleLine>,
     embedder: &Embedder,
+    store: Store,
     settings: &Settings,
 ) -> anyhow::Result<(Router, Library)> {
     let mut by_server: BTreeMap<String, Vec<Definition>> = BTreeMap::new();
@@ -138,7 +168,6 @@ async fn index(
             (server.clone(), ServerConfig { transport, disabled: false, settings: ChildSettings::default() })
         })
         .collect();
-    let store = Store::in_memory()?;
     let kept = keep(examples, &by_server)?;
     let library = Library::start(store.clone(), kept, embedder.clone(), &servers, settings.hnsw_threshold)?;
     let listings = by_server.into_iter().map(|(server, tools)| Listing {
@@ -174,6 +203,29 @@ fn keep(lines: Vec<ExampleLine>, tools: &BTreeMap<String, Vec<Definition>>) -> a
 fn judge(route: &Route, query: &QueryLine) -> Judged {
     let ranked: Vec<String> = route.candidates.iter().map(|candidate| candidate.tool.id()).collect();
     Judged::new(&ranked, &query.relevant, route.best().map_or(0.0, |best| best.confidence))
+}
+
+/// The figures of each part of the set in which anything can be found, by its name.
+fn splits<'a>(queries: &'a [QueryLine], judged: &[Judged]) -> BTreeMap<&'a str, Metrics> {
+    let mut parts: BTreeMap<&str, Vec<&Judged>> = BTreeMap::new();
+    for (query, judged) in queries.iter().zip(judged) {
+        if let Some(split) = &query.split
+            && !query.relevant.is_empty()
+        {
+            parts.entry(split).or_default().push(judged);
+        }
+    }
+    parts.into_iter().map(|(name, judged)| (name, Metrics::of(&judged))).collect()
+}
+
+fn copy_vectors(from: &Store, to: &Store, model: &ModelFacts) -> anyhow::Result<()> {
+    let vectors = from.vectors(&model.id, model.dimensions)?;
+    Ok(to.add_vectors(&model.id, vectors.iter().map(|(hash, vector)| (hash.as_str(), vector.as_slice())))?)
+}
+
+fn median(mut values: Vec<f64>) -> f64 {
+    values.sort_by(f64::total_cmp);
+    values.get(values.len() / 2).copied().unwrap_or_default()
 }
 
 /// A file of JSON lines. Errors name file and line.

@@ -105,13 +105,16 @@ fn eval_prints_every_metric() {
     ];
     std::fs::write(&tools, lines.join("\n")).unwrap();
     let lines = [
-        json!({"query": "will it rain tomorrow", "relevant": [["weather:forecast"]]}),
+        json!({"query": "will it rain tomorrow", "relevant": [["weather:forecast"]], "split": "plain"}),
         json!({"query": "open the document and show it", "relevant": [["files:read_file"]]}),
-        json!({"query": "marry me", "relevant": []}),
+        json!({"query": "marry me", "relevant": [], "split": "none"}),
     ];
     std::fs::write(&queries, lines.map(|line| line.to_string()).join("\n")).unwrap();
     let (tools, queries) = (tools.to_str().unwrap(), queries.to_str().unwrap());
-    let measured = sandbox.json(&["eval", "--json", "--tools", tools, "--queries", queries]);
+    let vectors = sandbox.path("vectors.db");
+    let vectors = vectors.to_str().unwrap();
+    let command = ["eval", "--json", "--tools", tools, "--queries", queries, "--vectors", vectors];
+    let measured = sandbox.json(&command);
     assert_eq!(
         (&measured["queries"], &measured["tools"], &measured["h1"]),
         (&json!(3), &json!(2), &json!(1.0)),
@@ -120,6 +123,12 @@ fn eval_prints_every_metric() {
     for metric in ["h5", "r5", "r10", "ndcg5", "mrr", "server_h1", "ece", "none_auroc"] {
         assert!(measured[metric].is_f64(), "{metric}: {measured}");
     }
+    let splits = measured["splits"].as_object().unwrap();
+    assert_eq!(splits.keys().collect::<Vec<_>>(), ["plain"], "a part in which nothing fits has no figures");
+    assert_eq!((&splits["plain"]["queries"], &splits["plain"]["h1"]), (&json!(1), &json!(1.0)));
+    // The second time with the vectors of the first, which change nothing.
+    let again = sandbox.json(&command);
+    assert_eq!((&again["mrr"], &again["ece"]), (&measured["mrr"], &measured["ece"]));
 }
 
 #[test]

@@ -77,6 +77,7 @@ fn ratio(part: usize, whole: usize) -> f64 {
 /// Averages over all queries that have a slot; see the README of the labelled sets.
 #[derive(Debug, Clone, Serialize)]
 pub(super) struct Metrics {
+    pub(super) queries: usize,
     h1: f64,
     h5: f64,
     r5: f64,
@@ -92,8 +93,8 @@ pub(super) struct Metrics {
 }
 
 impl Metrics {
-    pub(super) fn of(judged: &[Judged]) -> Self {
-        let possible: Vec<&Judged> = judged.iter().filter(|query| query.slots > 0).collect();
+    pub(super) fn of(judged: &[&Judged]) -> Self {
+        let possible: Vec<&Judged> = judged.iter().copied().filter(|query| query.slots > 0).collect();
         let mean = |value: &dyn Fn(&Judged) -> f64| {
             let sum: f64 = possible.iter().map(|query| value(query)).sum();
             #[expect(clippy::cast_precision_loss, reason = "counts are small")]
@@ -102,6 +103,7 @@ impl Metrics {
         };
         let share = |test: &dyn Fn(&Judged) -> bool| mean(&|query| f64::from(u8::from(test(query))));
         Self {
+            queries: judged.len(),
             h1: share(&|query| query.hit_at(1)),
             h5: share(&|query| query.hit_at(5)),
             r5: mean(&|query| query.recall_at(5)),
@@ -145,8 +147,9 @@ fn calibration_error(queries: &[&Judged]) -> f64 {
 }
 
 /// Probability that a query with a slot has a higher confidence than one without; ties count half.
-fn none_auroc(judged: &[Judged]) -> Option<f64> {
-    let (possible, none): (Vec<&Judged>, Vec<&Judged>) = judged.iter().partition(|query| query.slots > 0);
+fn none_auroc(judged: &[&Judged]) -> Option<f64> {
+    let (possible, none): (Vec<&Judged>, Vec<&Judged>) =
+        judged.iter().copied().partition(|query| query.slots > 0);
     if possible.is_empty() || none.is_empty() {
         return None;
     }
@@ -185,7 +188,8 @@ mod tests {
         assert!(close(query.recall_at(5), 0.5));
         assert!(close(query.reciprocal_rank(), 0.5));
         assert!(close(query.ndcg_at_5(), discount(1) / (discount(0) + discount(1))));
-        let metrics = Metrics::of(&[query, judged(&["b:q"], &[&["b:q"]], 0.8), judged(&["b:q"], &[], 0.1)]);
+        let others = [judged(&["b:q"], &[&["b:q"]], 0.8), judged(&["b:q"], &[], 0.1)];
+        let metrics = Metrics::of(&[&query, &others[0], &others[1]]);
         assert!(close(metrics.h1, 0.5) && close(metrics.mrr, 0.75) && close(metrics.server_h1, 0.5));
         assert!((metrics.ece - f64::midpoint(0.6, 0.2)).abs() < 1e-6);
         assert_eq!(metrics.none_auroc, Some(1.0));
