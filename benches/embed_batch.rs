@@ -6,7 +6,7 @@ use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 use orchestrator::embed::{Encoder, Purpose};
 
 fn embed_batch(criterion: &mut Criterion) {
-    let Some(source) = support::source() else { return };
+    let source = support::source();
     let encoder = Encoder::load(&source.resolve().expect("the model is right")).expect("it loads");
     // Every so many-th tool, so that long and short texts come as they do.
     let all = support::texts(&support::tools());

@@ -6,7 +6,7 @@ use criterion::{Criterion, criterion_group, criterion_main};
 use orchestrator::embed::{Encoder, Purpose};
 
 fn embed_query(criterion: &mut Criterion) {
-    let Some(source) = support::source() else { return };
+    let source = support::source();
     let encoder = Encoder::load(&source.resolve().expect("the model is right")).expect("it loads");
     let words = "what time is it in the city of Tokyo right now and how many hours is that ahead of Berlin"
         .split(' ');

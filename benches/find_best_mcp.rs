@@ -14,7 +14,7 @@ const TASKS: &[&str] = &[
 ];
 
 fn find_best_mcp(criterion: &mut Criterion) {
-    let Some(source) = support::source() else { return };
+    let source = support::source();
     let runtime = tokio::runtime::Runtime::new().expect("a runtime starts");
     let count = if support::measuring() { 2_000 } else { 200 };
     let (library, router) = support::library(&runtime, source, count);

@@ -14,7 +14,7 @@ use orchestrator::{
 const WANTED: usize = 10;
 
 fn vector_search(criterion: &mut Criterion) {
-    let Some(source) = support::source() else { return };
+    let source = support::source();
     let runtime = tokio::runtime::Runtime::new().expect("a runtime starts");
     let real = real_vectors(&runtime, source);
     let sizes: &[usize] = if support::measuring() { &[100, 1_000, 10_000, 100_000] } else { &[100, 1_000] };

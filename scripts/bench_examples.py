@@ -1,12 +1,12 @@
 #!/usr/bin/env python3
 """What example tasks do to the ranking: by their number, by their kind, and to tools that have none.
 
-usage: bench_examples.py ORCHESTRATOR FOLDER [--figure FILE.svg]
+usage: bench_examples.py ORCHESTRATOR FOLDER [--model NAME] [--vectors FILE] [--figure FILE.svg]
 
 ORCHESTRATOR is a release build. FOLDER holds tools.jsonl and queries.jsonl of a labelled set over the
 servers of the shipped pack (../shared/eval/fleet). All figures are those of `orchestrator eval`, given
 parts of the pack as its examples; they are printed as Markdown. The vectors of all texts are computed
-once, in a temporary file: some minutes.
+once, and kept in --vectors if it is given: some minutes.
 
 The figure needs matplotlib (made with 3.11); the rest the standard library only.
 """
@@ -31,8 +31,9 @@ HALVES = 6
 class Bench:
     """Runs `eval` with parts of the pack."""
 
-    def __init__(self, program, folder, scratch):
+    def __init__(self, program, folder, scratch, model, vectors):
         self.program, self.folder, self.scratch = program, folder, scratch
+        self.model, self.vectors = model, vectors or scratch / "vectors.db"
         self.queries = read(folder / "queries.jsonl")
         exported = subprocess.run(
             [program, "examples", "export", "--shipped"], check=True, capture_output=True, text=True
@@ -50,7 +51,7 @@ class Bench:
         write(examples, lines)
         write(asked, self.queries if queries is None else queries)
         command = [self.program, "eval", "--json", "--tools", self.folder / "tools.jsonl", "--queries", asked]
-        command += ["--examples", examples, "--vectors", self.scratch / "vectors.db"]
+        command += ["--examples", examples, "--vectors", self.vectors, *(["--model", self.model] if self.model else [])]
         print(f"{len(lines)} tools with examples: {' '.join(kinds) or 'none'}", file=sys.stderr)
         return json.loads(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
 
@@ -187,10 +188,14 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("program", metavar="ORCHESTRATOR", type=Path)
     parser.add_argument("folder", metavar="FOLDER", type=Path)
+    parser.add_argument("--model", metavar="NAME")
+    parser.add_argument("--vectors", metavar="FILE", type=Path)
     parser.add_argument("--figure", metavar="FILE.svg", type=Path)
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory() as scratch:
-        bench = Bench(arguments.program.resolve(), arguments.folder, Path(scratch))
+        bench = Bench(
+            arguments.program.resolve(), arguments.folder, Path(scratch), arguments.model, arguments.vectors
+        )
         runs = by_number(bench)
         by_kind(runs)
         by_unseen_manner(bench)

@@ -1,9 +1,8 @@
 #!/usr/bin/env bash
-# Builds the orchestrator, gets the embedding model, installs five real MCP servers, indexes them, and
-# routes real tasks to them. Nothing here is canned: every answer is a server's own.
+# Builds the orchestrator, installs five real MCP servers, indexes them, and routes real tasks to them. Nothing here is canned: every answer is a server's own.
 #
-# Needs Rust, Node.js 20 or newer and Python 3.11 or newer. Everything it installs goes to .servers/,
-# models/ and target/, which git ignores; a second run finds all of it there.
+# Needs Rust, Node.js 20 or newer and Python 3.11 or newer. Everything it installs goes to .servers/ and
+# target/, which git ignores; a second run finds all of it there.
 set -euo pipefail
 
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
@@ -18,7 +17,6 @@ bold=$'\e[1m' plain=$'\e[0m'
 
 echo "demo: building (some minutes the first time)" >&2
 cargo build --release --locked --quiet
-scripts/fetch-model.sh
 scripts/install-servers.sh
 
 orchestrator=${CARGO_TARGET_DIR:-target}/release/orchestrator

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Gets whatever the tests need (the embedding model, real servers, real clients) and runs all of them; then,
+# Gets whatever the tests need (real servers, real clients) and runs all of them; then,
 # on Linux, every fault of a child, a minute of load with random kills, and a dozen real servers (about seven
 # minutes more).
 #
@@ -15,8 +15,9 @@ command -v cargo >/dev/null || {
   exit 1
 }
 
-scripts/fetch-model.sh
 scripts/install-servers.sh --clients
+# Ours is in this repository; this one is only compared with, and what compares says so where it is not there.
+scripts/fetch-model.sh || echo "test: going on without the stock model" >&2
 
 # Without a choice of targets, cargo also builds the fixture child (an example).
 cargo test --locked "$@"

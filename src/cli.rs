@@ -54,10 +54,10 @@ struct Cli {
 
 #[derive(Debug, Args)]
 struct Global {
-    /// Configuration file with `mcpServers` [default: $`XDG_CONFIG_HOME/orchestrator/config.json`]
+    /// Configuration file with `mcpServers` [default: `$XDG_CONFIG_HOME/orchestrator/config.json`]
     #[arg(long, global = true, value_name = "FILE", env = "ORCHESTRATOR_CONFIG")]
     config: Option<PathBuf>,
-    /// Folder of catalog, audit trail and models [default: $`XDG_DATA_HOME/orchestrator`]
+    /// Folder of catalog, audit trail and models [default: `$XDG_DATA_HOME/orchestrator`]
     #[arg(long, global = true, value_name = "DIR", env = "ORCHESTRATOR_DATA_DIR")]
     data_dir: Option<PathBuf>,
     /// Embedding model: a known name, or a folder with a BERT-type sentence-transformer

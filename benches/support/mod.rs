@@ -12,7 +12,7 @@ use orchestrator::{
     catalog::{Store, text},
     child::{Listing, ServerInfo},
     config::{ChildSettings, ServerConfig, Transport},
-    embed::{Embedder, ModelSource},
+    embed::{DEFAULT_MODEL, Embedder, ModelSource},
     examples::ExampleStore,
     index::{Library, Vectors},
     router::Router,
@@ -38,13 +38,9 @@ pub fn measuring() -> bool {
     std::env::args().any(|argument| argument == "--bench")
 }
 
-/// The model, or none with a printed reason.
-pub fn source() -> Option<ModelSource> {
-    if !root().join("models/all-MiniLM-L6-v2/model.safetensors").is_file() {
-        eprintln!("skipped: the embedding model is not there; scripts/fetch-model.sh gets it");
-        return None;
-    }
-    Some(ModelSource { model: "all-MiniLM-L6-v2".to_owned(), downloads: cache() })
+/// The default model.
+pub fn source() -> ModelSource {
+    ModelSource { model: DEFAULT_MODEL.to_owned(), downloads: cache() }
 }
 
 /// Folder of what is kept between runs.

@@ -50,6 +50,9 @@ pub struct Arguments {
     /// Which searches take part
     #[arg(long, value_enum, default_value_t)]
     mode: Mode,
+    /// Tell between which values each figure lies in 95 of 100 samples of the queries
+    #[arg(long)]
+    intervals: bool,
     /// Keep the vectors of all tools and examples in this file, so that the next run is quick
     #[arg(long, value_name = "FILE")]
     vectors: Option<PathBuf>,
@@ -118,7 +121,9 @@ pub async fn run(
     if let Some(file) = arguments.evidence {
         evidence::write(&file, &router, &servers, &queries, arguments.mode).await?;
     }
-    let metrics = Metrics::of(&judged.iter().collect::<Vec<_>>());
+    let judgements: Vec<&Judged> = judged.iter().collect();
+    let metrics = Metrics::of(&judgements);
+    let intervals = arguments.intervals.then(|| metrics::intervals(&judgements));
     let splits = splits(&queries, &judged);
     let examples = library.snapshot().example_count();
     if out.is_json() {
@@ -128,6 +133,11 @@ pub async fn run(
         if let (Some(all), serde_json::Value::Object(measured)) = (value.as_object_mut(), json!(metrics)) {
             all.extend(measured);
             all.insert("splits".to_owned(), json!(splits));
+            if let Some(intervals) = intervals {
+                let names = ["h1", "h5", "r5", "r10", "ndcg5", "mrr", "server_h1"];
+                let named = names.into_iter().zip(intervals).collect::<BTreeMap<_, _>>();
+                all.insert("intervals".to_owned(), json!(named));
+            }
         }
         out.json(&value)?;
     } else {
@@ -137,7 +147,12 @@ pub async fn run(
         let row = |name: &str, metrics: &Metrics| {
             [name.to_owned(), metrics.queries.to_string()].into_iter().chain(metrics.row()).collect()
         };
+        let interval = |intervals: [[f64; 2]; 7]| {
+            let cells = intervals.map(|[low, high]| format!("{low:.2}-{high:.2}"));
+            ["95 %".to_owned(), String::new()].into_iter().chain(cells).collect()
+        };
         let rows = std::iter::once(row("all", &metrics))
+            .chain(intervals.map(interval))
             .chain(splits.iter().map(|(name, metrics)| row(name, metrics)));
         out.table(
             &["", "", "H@1", "H@5", "R@5", "R@10", "nDCG@5", "MRR", "server H@1", "ECE", "none AUROC"],

@@ -6,7 +6,7 @@ use super::{UsageError, output::Output};
 use crate::{
     cli::Exit,
     config::Paths,
-    embed::{DEFAULT_MODEL, KnownModel, Manifest, ModelSource},
+    embed::{DEFAULT_MODEL, KnownModel, Manifest, ModelSource, Place},
     report,
 };
 
@@ -55,11 +55,11 @@ fn source(name: &str, paths: &Paths) -> ModelSource {
 async fn pull(model: &KnownModel, paths: &Paths, out: &mut Output) -> anyhow::Result<Exit> {
     let source = source(&model.name, paths);
     if let Ok(files) = source.resolve() {
-        return found(&model.name, &files.folder, out);
+        return found(&model.name, &files.place, out);
     }
     download(model, paths).await?;
     let files = source.resolve()?;
-    found(&model.name, &files.folder, out)
+    found(&model.name, &files.place, out)
 }
 
 #[cfg(feature = "hub")]
@@ -76,11 +76,11 @@ async fn download(_model: &KnownModel, _paths: &Paths) -> anyhow::Result<()> {
     )
 }
 
-fn found(name: &str, folder: &std::path::Path, out: &mut Output) -> anyhow::Result<Exit> {
+fn found(name: &str, place: &Place, out: &mut Output) -> anyhow::Result<Exit> {
     if out.is_json() {
-        out.json(&json!({"name": name, "folder": folder}))?;
+        out.json(&json!({"name": name, "folder": place.to_string()}))?;
     } else {
-        out.line(format!("{name} is in {}", folder.display()))?;
+        out.line(format!("{name} is in {place}"))?;
     }
     Ok(Exit::Done)
 }
@@ -97,8 +97,7 @@ fn list(
         .chain(extra)
         .map(|name| {
             let files = source(&name, paths).resolve();
-            let place =
-                files.map(|files| files.folder.display().to_string()).map_err(|error| report::chain(&error));
+            let place = files.map(|files| files.place.to_string()).map_err(|error| report::chain(&error));
             (name, place)
         })
         .collect();
@@ -121,13 +120,13 @@ fn list(
 }
 
 fn verify(model: &KnownModel, paths: &Paths, out: &mut Output) -> anyhow::Result<Exit> {
-    let (folder, _) = source(&model.name, paths).locate()?;
-    let files = ModelSource::verify(&folder, model);
+    let (place, _) = source(&model.name, paths).locate()?;
+    let files = ModelSource::verify(&place, model);
     let all_right = files.iter().all(|file| file.ok);
     if out.is_json() {
-        out.json(&json!({"name": model.name, "folder": folder, "ok": all_right, "files": files}))?;
+        out.json(&json!({"name": model.name, "folder": place.to_string(), "ok": all_right, "files": files}))?;
     } else {
-        out.line(format!("{} in {}", model.name, folder.display()))?;
+        out.line(format!("{} in {place}", model.name))?;
         out.table(&["file", "state"], files.into_iter().map(|file| vec![file.path, file.state]))?;
     }
     Ok(if all_right { Exit::Done } else { Exit::Failed })

@@ -27,7 +27,7 @@ pub async fn run(context: Context, out: &mut Output) -> anyhow::Result<Exit> {
             })
             .collect();
         let model = match &model {
-            Ok(files) => json!({"name": files.name, "id": files.id, "folder": files.folder}),
+            Ok(files) => json!({"name": files.name, "id": files.id, "folder": files.place.to_string()}),
             Err(error) => json!({"error": report::chain(error)}),
         };
         out.json(&json!({
@@ -39,7 +39,7 @@ pub async fn run(context: Context, out: &mut Output) -> anyhow::Result<Exit> {
     out.line(format!("configuration  {}", paths.config.display()))?;
     out.line(format!("data           {}", paths.data.display()))?;
     match &model {
-        Ok(files) => out.line(format!("model          {} in {}", files.name, files.folder.display()))?,
+        Ok(files) => out.line(format!("model          {} in {}", files.name, files.place))?,
         Err(error) => out.line(format!(
             "model          none, so tools are found by words only: {}",
             report::chain(error)

@@ -5,7 +5,7 @@ use std::{fs, path::Path, time::Duration};
 
 use hf_hub::HFClient;
 
-use super::{EmbedError, KnownModel, Manifest, ModelSource};
+use super::{EmbedError, KnownModel, Manifest, ModelSource, Place};
 
 /// For all files together; a slow line needs minutes for 90 MB.
 const DOWNLOAD_LIMIT: Duration = Duration::from_secs(900);
@@ -17,11 +17,12 @@ pub async fn download(
     mut progress: impl FnMut(&str),
 ) -> Result<(), EmbedError> {
     let failed = |problem: String| EmbedError::Download { name: model.name.clone(), problem };
+    let hub = model.hub.as_ref().ok_or_else(|| failed("it comes with the program's source".to_owned()))?;
     if std::env::var_os("HF_HUB_OFFLINE").is_some_and(|value| value == "1" || value == "true") {
         return Err(failed("HF_HUB_OFFLINE is set".to_owned()));
     }
     let (owner, name) =
-        model.repository.split_once('/').ok_or_else(|| failed("its repository has no owner".to_owned()))?;
+        hub.repository.split_once('/').ok_or_else(|| failed("its repository has no owner".to_owned()))?;
     let partial = folder.join(format!(".{}.partial", model.name));
     fs::create_dir_all(&partial).map_err(|error| failed(format!("{}: {error}", partial.display())))?;
     let client =
@@ -32,13 +33,15 @@ pub async fn download(
         repository
             .download_file()
             .filename(file.path.clone())
-            .revision(model.revision.clone())
+            .revision(hub.revision.clone())
             .local_dir(partial.clone())
             .send()
             .await
             .map_err(|error| failed(format!("{}: {error}", file.path)))?;
     }
-    if let Some(wrong) = ModelSource::verify(&partial, model).into_iter().find(|file| !file.ok) {
+    if let Some(wrong) =
+        ModelSource::verify(&Place::Folder(partial.clone()), model).into_iter().find(|file| !file.ok)
+    {
         return Err(failed(wrong.state));
     }
     let place = folder.join(&model.name);
@@ -49,7 +52,7 @@ pub async fn download(
 /// The same on a thread of its own, for a source whose model was found nowhere.
 pub(super) fn download_blocking(source: &ModelSource) -> Result<(), EmbedError> {
     let manifest = Manifest::built_in();
-    let Some(model) = manifest.find(&source.model) else { return Ok(()) };
+    let Some(model) = manifest.find(&source.model).filter(|model| model.hub.is_some()) else { return Ok(()) };
     let failed = |problem: String| EmbedError::Download { name: model.name.clone(), problem };
     tracing::info!("model {} is nowhere on this machine; fetching it from the hub", model.name);
     let runtime = tokio::runtime::Builder::new_current_thread()

@@ -1,17 +1,13 @@
 //! The sentence-transformer itself: tokenizer, BERT forward pass through candle, pooling.
 
-use std::{
-    fs,
-    path::{Path, PathBuf},
-};
+use std::borrow::Cow;
 
-use candle_core::{DType, Device, Tensor};
-use candle_nn::VarBuilder;
+use candle_core::{Device, Tensor};
 use candle_transformers::models::bert::{BertModel, Config};
 use serde::{Deserialize, de::DeserializeOwned};
 use tokenizers::{Encoding, Tokenizer, TruncationParams};
 
-use super::{EmbedError, Embedding, ModelFiles, Purpose};
+use super::{EmbedError, Embedding, ModelFiles, Purpose, weights};
 
 /// Tokens of one forward pass, padding included: short texts gain by sharing one, long ones lose.
 const MAX_PASS_TOKENS: usize = 128;
@@ -77,32 +73,25 @@ struct Module {
 impl Encoder {
     /// Loads a model from its files.
     pub fn load(files: &ModelFiles) -> Result<Self, EmbedError> {
-        let folder = &files.folder;
-        check_modules(&folder.join("modules.json"))?;
-        let config_file = folder.join("config.json");
-        let config: Config =
-            read_json(&config_file)?.ok_or(EmbedError::MissingFile { file: config_file.clone() })?;
+        check_modules(files)?;
+        let config: Config = read_json(files, "config.json")?
+            .ok_or_else(|| EmbedError::MissingFile { file: files.path("config.json") })?;
         if config.model_type.as_deref().is_some_and(|kind| kind != "bert") {
-            let problem = format!(
-                "model type {:?} is not supported, only \"bert\"",
-                config.model_type.as_deref().unwrap_or_default()
-            );
-            return Err(EmbedError::Unsupported { file: config_file, problem });
+            let kind = config.model_type.as_deref().unwrap_or_default();
+            return Err(files
+                .unsupported("config.json", format!("model type {kind:?} is not supported, only \"bert\"")));
         }
-        let pooling = pooling(&folder.join("1_Pooling/config.json"))?;
-        let sentence: SentenceConfig =
-            read_json(&folder.join("sentence_bert_config.json"))?.unwrap_or_default();
+        let sentence: SentenceConfig = read_json(files, "sentence_bert_config.json")?.unwrap_or_default();
         let limit = sentence
             .max_seq_length
             .unwrap_or(config.max_position_embeddings)
             .min(config.max_position_embeddings);
-        let tokenizer = load_tokenizer(&folder.join("tokenizer.json"), limit)?;
         let prompts: PromptConfig =
-            read_json(&folder.join("config_sentence_transformers.json"))?.unwrap_or_default();
+            read_json(files, "config_sentence_transformers.json")?.unwrap_or_default();
         Ok(Self {
-            model: load_weights(&folder.join("model.safetensors"), &config)?,
-            tokenizer,
-            pooling,
+            pooling: pooling(files)?,
+            tokenizer: load_tokenizer(files, limit)?,
+            model: load_weights(files, &config)?,
             prefixes: prefixes(&prompts),
             dimensions: config.hidden_size,
         })
@@ -212,55 +201,47 @@ fn passes(lengths: &[usize], limit: usize) -> Vec<Vec<usize>> {
     passes
 }
 
-fn load_tokenizer(file: &Path, limit: usize) -> Result<Tokenizer, EmbedError> {
-    let unsupported = |error: &dyn std::fmt::Display| EmbedError::Unsupported {
-        file: file.to_owned(),
-        problem: error.to_string(),
-    };
-    let mut tokenizer = Tokenizer::from_bytes(read(file)?).map_err(|error| unsupported(&error))?;
+fn load_tokenizer(files: &ModelFiles, limit: usize) -> Result<Tokenizer, EmbedError> {
+    let file = "tokenizer.json";
+    let unsupported = |error: tokenizers::Error| files.unsupported(file, error.to_string());
+    let mut tokenizer = Tokenizer::from_bytes(required(files, file)?).map_err(unsupported)?;
     // The file may carry fixed padding and another limit; ours are those of the sentence-transformer.
     tokenizer.with_padding(None);
     tokenizer
         .with_truncation(Some(TruncationParams { max_length: limit, ..TruncationParams::default() }))
-        .map_err(|error| unsupported(&error))?;
+        .map_err(unsupported)?;
     Ok(tokenizer)
 }
 
-fn load_weights(file: &Path, config: &Config) -> Result<BertModel, EmbedError> {
-    let load = || {
-        BertModel::load(
-            VarBuilder::from_buffered_safetensors(bytes_of(file)?, DType::F32, &Device::Cpu)?,
-            config,
-        )
-    };
-    load().map_err(|error| EmbedError::Unsupported { file: file.to_owned(), problem: error.to_string() })
-}
-
-fn bytes_of(file: &Path) -> candle_core::Result<Vec<u8>> {
-    fs::read(file).map_err(candle_core::Error::from)
+fn load_weights(files: &ModelFiles, config: &Config) -> Result<BertModel, EmbedError> {
+    let file = "model.safetensors";
+    let content = required(files, file)?;
+    weights::read(&content)
+        .and_then(|weights| BertModel::load(weights, config))
+        .map_err(|error| files.unsupported(file, error.to_string()))
 }
 
 /// Transformer, pooling and normalisation are what we compute; a further layer would be left out
 /// silently, and every vector would be wrong.
-fn check_modules(file: &Path) -> Result<(), EmbedError> {
-    let modules: Vec<Module> = read_json(file)?.unwrap_or_default();
+fn check_modules(files: &ModelFiles) -> Result<(), EmbedError> {
+    let file = "modules.json";
+    let modules: Vec<Module> = read_json(files, file)?.unwrap_or_default();
     let unknown = modules
         .iter()
         .map(|module| module.kind.rsplit('.').next().unwrap_or_default())
         .find(|kind| !matches!(*kind, "Transformer" | "Pooling" | "Normalize"));
     match unknown {
         None => Ok(()),
-        Some(kind) => Err(EmbedError::Unsupported {
-            file: file.to_owned(),
-            problem: format!(
-                "it asks for a layer \"{kind}\"; only Transformer, Pooling and Normalize are supported"
-            ),
-        }),
+        Some(kind) => Err(files.unsupported(
+            file,
+            format!("it asks for a layer \"{kind}\"; only Transformer, Pooling and Normalize are supported"),
+        )),
     }
 }
 
-fn pooling(file: &Path) -> Result<Pooling, EmbedError> {
-    let Some(config) = read_json::<PoolingConfig>(file)? else {
+fn pooling(files: &ModelFiles) -> Result<Pooling, EmbedError> {
+    let file = "1_Pooling/config.json";
+    let Some(config) = read_json::<PoolingConfig>(files, file)? else {
         return Ok(Pooling::Mean);
     };
     let others = config.pooling_mode_max_tokens
@@ -270,10 +251,10 @@ fn pooling(file: &Path) -> Result<Pooling, EmbedError> {
     match (config.pooling_mode_mean_tokens, config.pooling_mode_cls_token, others) {
         (true, false, false) => Ok(Pooling::Mean),
         (false, true, false) => Ok(Pooling::FirstToken),
-        _ => Err(EmbedError::Unsupported {
-            file: file.to_owned(),
-            problem: "only pooling by mean or by first token, and one of them, is supported".to_owned(),
-        }),
+        _ => Err(files.unsupported(
+            file,
+            "only pooling by mean or by first token, and one of them, is supported".to_owned(),
+        )),
     }
 }
 
@@ -284,18 +265,17 @@ fn prefixes(config: &PromptConfig) -> Prefixes {
     Prefixes { query: first(&["query", "s2p_query"]), document: first(&["document", "passage"]) }
 }
 
-fn read(file: &Path) -> Result<Vec<u8>, EmbedError> {
-    fs::read(file).map_err(|source| EmbedError::Read { file: file.to_owned(), source })
+fn required(files: &ModelFiles, file: &str) -> Result<Cow<'static, [u8]>, EmbedError> {
+    files.read(file)?.ok_or_else(|| EmbedError::MissingFile { file: files.path(file) })
 }
 
 /// A JSON file, or none when it is not there.
-fn read_json<T: DeserializeOwned>(file: &Path) -> Result<Option<T>, EmbedError> {
-    if !file.is_file() {
-        return Ok(None);
-    }
-    serde_json::from_slice(&read(file)?)
-        .map(Some)
-        .map_err(|error| EmbedError::Unsupported { file: PathBuf::from(file), problem: error.to_string() })
+fn read_json<T: DeserializeOwned>(files: &ModelFiles, file: &str) -> Result<Option<T>, EmbedError> {
+    files
+        .read(file)?
+        .map(|content| serde_json::from_slice(&content))
+        .transpose()
+        .map_err(|error| files.unsupported(file, error.to_string()))
 }
 
 #[cfg(test)]
@@ -304,11 +284,13 @@ mod tests {
 
     use super::*;
 
-    fn written(name: &str, content: &str) -> (tempfile::TempDir, PathBuf) {
+    fn written(path: &str, content: &str) -> (tempfile::TempDir, ModelFiles) {
         let folder = tempfile::tempdir().unwrap();
-        let file = folder.path().join(name);
-        fs::write(&file, content).unwrap();
-        (folder, file)
+        let file = folder.path().join(path);
+        std::fs::create_dir_all(file.parent().unwrap()).unwrap();
+        std::fs::write(&file, content).unwrap();
+        let files = ModelFiles::of_folder(folder.path());
+        (folder, files)
     }
 
     proptest! {
@@ -335,16 +317,17 @@ mod tests {
             (r#"{"pooling_mode_max_tokens": true}"#, None),
             (r#"{"pooling_mode_mean_tokens": true, "pooling_mode_cls_token": true}"#, None),
         ] {
-            let (_folder, file) = written("config.json", content);
-            assert_eq!(pooling(&file).ok(), expected, "{content}");
+            let (_folder, files) = written("1_Pooling/config.json", content);
+            assert_eq!(pooling(&files).ok(), expected, "{content}");
         }
-        assert_eq!(pooling(Path::new("/nowhere")).unwrap(), Pooling::Mean);
+        let (_folder, files) = written("config.json", "{}");
+        assert_eq!(pooling(&files).unwrap(), Pooling::Mean);
     }
 
     #[test]
     fn a_layer_that_we_do_not_compute_is_refused() {
-        let (_folder, file) = written("modules.json", r#"[{"type": "sentence_transformers.models.Dense"}]"#);
-        assert!(check_modules(&file).unwrap_err().to_string().contains("Dense"));
+        let (_folder, files) = written("modules.json", r#"[{"type": "sentence_transformers.models.Dense"}]"#);
+        assert!(check_modules(&files).unwrap_err().to_string().contains("Dense"));
     }
 
     #[test]

@@ -1,9 +1,11 @@
-//! Where a model's files are, and whether they are the right ones. Looked for in this order: a
-//! folder given by path, `models/` (beside the working directory, the executable, the data), the
+//! Where a model's files are, and whether they are the right ones. Looked for in this order: in the
+//! program itself, a folder given by path, `models/` (beside the working directory, the executable, the data), the
 //! Hugging Face cache. A checksum is computed once for each file and remembered by size and time.
 
 use std::{
+    borrow::Cow,
     collections::BTreeMap,
+    fmt,
     fs::{self, File},
     io::Read,
     path::{Path, PathBuf},
@@ -13,7 +15,7 @@ use std::{
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
-use super::{EmbedError, KnownFile, KnownModel, Manifest};
+use super::{EmbedError, KnownFile, KnownModel, Manifest, built_in};
 
 /// Files of any sentence-transformer folder: those it must have, and those that tell how it is used.
 const REQUIRED: &[&str] = &["config.json", "tokenizer.json", "model.safetensors"];
@@ -33,15 +35,82 @@ pub struct ModelSource {
     pub downloads: PathBuf,
 }
 
+/// Where the files of a model are.
+#[derive(Debug, Clone)]
+pub enum Place {
+    /// Inside the program.
+    BuiltIn(&'static [built_in::File]),
+    /// In a folder.
+    Folder(PathBuf),
+}
+
+impl fmt::Display for Place {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::BuiltIn(_) => formatter.write_str("the program itself"),
+            Self::Folder(folder) => folder.display().fmt(formatter),
+        }
+    }
+}
+
+impl Place {
+    /// The content of a file, or none when it is not there.
+    fn read(&self, path: &str) -> Result<Option<Cow<'static, [u8]>>, EmbedError> {
+        match self {
+            Self::BuiltIn(files) => {
+                let found = files.iter().find(|(name, _)| *name == path);
+                Ok(found.map(|(_, content)| Cow::Borrowed(*content)))
+            }
+            Self::Folder(folder) => {
+                let file = folder.join(path);
+                match fs::read(&file) {
+                    Ok(content) => Ok(Some(Cow::Owned(content))),
+                    Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
+                    Err(source) => Err(EmbedError::Read { file, source }),
+                }
+            }
+        }
+    }
+
+    /// The name of a file, for messages.
+    fn path(&self, path: &str) -> PathBuf {
+        match self {
+            Self::BuiltIn(_) => PathBuf::from(path),
+            Self::Folder(folder) => folder.join(path),
+        }
+    }
+}
+
 /// A model's files, found and checked.
 #[derive(Debug, Clone)]
 pub struct ModelFiles {
     /// Name for people.
     pub name: String,
-    /// The folder.
-    pub folder: PathBuf,
+    /// Where they are.
+    pub place: Place,
     /// Identifies exactly these files: vectors of another id are never compared with these.
     pub id: String,
+}
+
+impl ModelFiles {
+    pub(super) fn read(&self, path: &str) -> Result<Option<Cow<'static, [u8]>>, EmbedError> {
+        self.place.read(path)
+    }
+
+    pub(super) fn path(&self, path: &str) -> PathBuf {
+        self.place.path(path)
+    }
+
+    /// A file holds what this program cannot use.
+    pub(super) fn unsupported(&self, path: &str, problem: String) -> EmbedError {
+        EmbedError::Unsupported { file: self.path(path), problem }
+    }
+
+    /// Files that nobody checked.
+    #[cfg(test)]
+    pub(super) fn of_folder(folder: &Path) -> Self {
+        Self { name: String::new(), place: Place::Folder(folder.to_owned()), id: String::new() }
+    }
 }
 
 /// A file of a model as `model verify` reports it.
@@ -56,17 +125,20 @@ pub struct FileState {
 }
 
 impl ModelSource {
-    /// The folder of the model, not yet checked, and what the manifest knows of it.
-    pub fn locate(&self) -> Result<(PathBuf, Option<KnownModel>), EmbedError> {
+    /// Where the model is, not yet checked, and what the manifest knows of it.
+    pub fn locate(&self) -> Result<(Place, Option<KnownModel>), EmbedError> {
         let manifest = Manifest::built_in();
         let Some(known) = manifest.find(&self.model) else {
             let folder = PathBuf::from(&self.model);
             return if folder.is_dir() {
-                Ok((folder, None))
+                Ok((Place::Folder(folder), None))
             } else {
                 Err(EmbedError::UnknownModel { name: self.model.clone(), known: manifest.names() })
             };
         };
+        if let Some(files) = built_in::files(&known.name) {
+            return Ok((Place::BuiltIn(files), Some(known.clone())));
+        }
         let searched = self.folders(known);
         let has = |folder: &PathBuf, file: &KnownFile| {
             folder.join(&file.path).metadata().is_ok_and(|found| found.is_file() && found.len() == file.bytes)
@@ -79,37 +151,51 @@ impl ModelSource {
         };
         let found = complete.or_else(begun).cloned();
         match found {
-            Some(folder) => Ok((folder, Some(known.clone()))),
+            Some(folder) => Ok((Place::Folder(folder), Some(known.clone()))),
             None => Err(EmbedError::NotFound { name: self.model.clone(), searched }),
         }
     }
 
     /// Finds the files and checks them against the manifest.
     pub fn resolve(&self) -> Result<ModelFiles, EmbedError> {
-        let (folder, known) = self.locate()?;
-        let mut checksums = Checksums::load(&self.downloads);
-        let digests = match &known {
-            Some(known) => known
-                .files
-                .iter()
-                .map(|file| check(&folder, file, &mut checksums).map(|()| file.sha256.clone()))
-                .collect::<Result<Vec<_>, _>>()?,
-            None => digests_of_any(&folder, &mut checksums)?,
+        let (place, known) = self.locate()?;
+        let digests = match (&place, &known) {
+            // A test compares them with the manifest.
+            (Place::BuiltIn(_), Some(known)) => known.files.iter().map(|file| file.sha256.clone()).collect(),
+            (Place::Folder(folder), _) => self.digests(folder, known.as_ref())?,
+            (Place::BuiltIn(_), None) => Vec::new(),
         };
-        checksums.save();
         let name = known.map_or_else(|| self.model.clone(), |known| known.name);
         let parts: Vec<&str> = digests.iter().map(String::as_str).collect();
         let id = crate::digest::sha256(&parts);
-        Ok(ModelFiles { name, folder, id })
+        Ok(ModelFiles { name, place, id })
     }
 
-    /// The state of every file of a known model in `folder`, checksums computed anew.
-    pub fn verify(folder: &Path, known: &KnownModel) -> Vec<FileState> {
+    /// The checksums of a folder's files, which are those of the manifest where the model is known.
+    fn digests(&self, folder: &Path, known: Option<&KnownModel>) -> Result<Vec<String>, EmbedError> {
+        let mut checksums = Checksums::load(&self.downloads);
+        let digests = match known {
+            Some(known) => known
+                .files
+                .iter()
+                .map(|file| check(folder, file, &mut checksums).map(|()| file.sha256.clone()))
+                .collect::<Result<Vec<_>, _>>()?,
+            None => digests_of_any(folder, &mut checksums)?,
+        };
+        checksums.save();
+        Ok(digests)
+    }
+
+    /// The state of every file of a known model, checksums computed anew.
+    pub fn verify(place: &Place, known: &KnownModel) -> Vec<FileState> {
         known
             .files
             .iter()
             .map(|file| {
-                let outcome = check(folder, file, &mut Checksums::default());
+                let outcome = match place {
+                    Place::Folder(folder) => check(folder, file, &mut Checksums::default()),
+                    Place::BuiltIn(_) => check_built_in(place, file),
+                };
                 let state = outcome.as_ref().map_or_else(ToString::to_string, |()| "ok".to_owned());
                 FileState { path: file.path.clone(), ok: outcome.is_ok(), state }
             })
@@ -125,9 +211,9 @@ impl ModelSource {
             folders.extend(above.map(|folder| folder.join("models").join(&known.name)));
         }
         folders.push(self.downloads.join(&known.name));
-        folders.extend(hub_cache().map(|cache| {
-            let repository = format!("models--{}", known.repository.replace('/', "--"));
-            cache.join(repository).join("snapshots").join(&known.revision)
+        folders.extend(known.hub.as_ref().zip(hub_cache()).map(|(hub, cache)| {
+            let repository = format!("models--{}", hub.repository.replace('/', "--"));
+            cache.join(repository).join("snapshots").join(&hub.revision)
         }));
         folders
     }
@@ -159,6 +245,18 @@ fn check(folder: &Path, known: &KnownFile, checksums: &mut Checksums) -> Result<
         return Err(damaged(format!("its sha256 is {found} instead of {}", known.sha256)));
     }
     Ok(())
+}
+
+/// The same for a file of the program.
+fn check_built_in(place: &Place, known: &KnownFile) -> Result<(), EmbedError> {
+    let file = place.path(&known.path);
+    let content = place.read(&known.path)?.ok_or_else(|| EmbedError::MissingFile { file: file.clone() })?;
+    let found = crate::digest::hex(&Sha256::digest(&content));
+    if found == known.sha256 {
+        Ok(())
+    } else {
+        Err(EmbedError::DamagedFile { file, problem: format!("its sha256 is {found}") })
+    }
 }
 
 fn digests_of_any(folder: &Path, checksums: &mut Checksums) -> Result<Vec<String>, EmbedError> {

@@ -15,16 +15,24 @@ pub struct Manifest {
 pub struct KnownModel {
     /// Name to give as `--model`, and of its folder.
     pub name: String,
-    /// `owner/name` on the Hugging Face hub.
-    pub repository: String,
-    /// Commit there.
-    pub revision: String,
+    /// Where it is on the Hugging Face hub, if it is there.
+    #[serde(flatten)]
+    pub hub: Option<Hub>,
     /// SPDX name.
     pub licence: String,
     /// Length of its vectors.
     pub dimensions: usize,
     /// All files that are needed.
     pub files: Vec<KnownFile>,
+}
+
+/// A place on the Hugging Face hub.
+#[derive(Debug, Clone, Deserialize, Serialize)]
+pub struct Hub {
+    /// `owner/name`.
+    pub repository: String,
+    /// Commit there.
+    pub revision: String,
 }
 
 /// A file of a model.
@@ -66,8 +74,11 @@ mod tests {
     #[test]
     fn the_built_in_manifest_is_valid_and_has_the_default() {
         let manifest = Manifest::built_in();
-        let model = manifest.find(crate::embed::DEFAULT_MODEL).expect("the default model is known");
-        assert!(model.files.iter().all(|file| file.sha256.len() == 64 && file.bytes > 0));
-        assert_eq!(model.revision.len(), 40);
+        assert_eq!(manifest.models[0].name, crate::embed::DEFAULT_MODEL);
+        for model in &manifest.models {
+            assert!(model.files.iter().all(|file| file.sha256.len() == 64 && file.bytes > 0));
+        }
+        let stock = manifest.find("all-MiniLM-L6-v2").unwrap();
+        assert_eq!(stock.hub.as_ref().unwrap().revision.len(), 40);
     }
 }

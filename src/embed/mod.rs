@@ -1,19 +1,21 @@
 //! From text to a vector: finding and checking the model's files, the encoder (a BERT-type
 //! sentence-transformer through candle), and the thread that runs it. Knows nothing of tools.
 
+mod built_in;
 #[cfg(feature = "hub")]
 mod download;
 mod encoder;
 mod files;
 mod manifest;
+mod weights;
 mod worker;
 
 use std::path::PathBuf;
 
 pub use self::{
     encoder::Encoder,
-    files::{FileState, ModelFiles, ModelSource},
-    manifest::{KnownFile, KnownModel, Manifest},
+    files::{FileState, ModelFiles, ModelSource, Place},
+    manifest::{Hub, KnownFile, KnownModel, Manifest},
     worker::{Embedder, ModelFacts},
 };
 
@@ -21,7 +23,7 @@ pub use self::{
 pub use self::download::download;
 
 /// The model used when nothing else is asked for.
-pub const DEFAULT_MODEL: &str = "all-MiniLM-L6-v2";
+pub const DEFAULT_MODEL: &str = "tool-encoder-v1";
 
 /// What a text is embedded for. Some models want another prefix for each.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -68,7 +70,7 @@ pub enum EmbedError {
     },
     /// The model is in none of the places looked at.
     #[error(
-        "model \"{name}\" was not found in {}; get it with `orchestrator model pull` or scripts/fetch-model.sh",
+        "model \"{name}\" was not found in {}; get it with `orchestrator model pull {name}`, or all-MiniLM-L6-v2 with scripts/fetch-model.sh",
         list(searched)
     )]
     NotFound {
@@ -78,13 +80,13 @@ pub enum EmbedError {
         searched: Vec<PathBuf>,
     },
     /// A file is missing from a model's folder.
-    #[error("model file {} is missing; get it with `orchestrator model pull` or scripts/fetch-model.sh", file.display())]
+    #[error("model file {} is missing; get the model again with `orchestrator model pull NAME` or scripts/fetch-model.sh", file.display())]
     MissingFile {
         /// The file.
         file: PathBuf,
     },
     /// A file is not the one that the manifest names: cut off, or another.
-    #[error("model file {} is damaged: {problem}; delete it and run `orchestrator model pull` or scripts/fetch-model.sh", file.display())]
+    #[error("model file {} is damaged: {problem}; delete it and run `orchestrator model pull NAME` or scripts/fetch-model.sh", file.display())]
     DamagedFile {
         /// The file.
         file: PathBuf,

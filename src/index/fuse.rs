@@ -2,15 +2,15 @@
 //! task, plus a saturated BM25 over both.
 //!
 //! Rank fusion throws away how good the best is; a sum with BM25 as it comes lets a long match drown
-//! everything. `bm25 / (bm25 + 40)` lies between 0 and 1, is nearly straight where most
+//! everything. `bm25 / (bm25 + 60)` lies between 0 and 1, is nearly straight where most
 //! scores lie, and grows slowly above.
 
 /// BM25 at which the lexical part is half of its most. A round number, chosen on the labelled sets of
-/// `../shared/eval`; anything from 20 to 60 does nearly as well.
-const HALF: f32 = 40.0;
+/// `../shared/eval`; anything from 25 to 80 does nearly as well.
+const HALF: f32 = 60.0;
 /// What examples are taken to add to the cosine of a tool that has none yet: else a tool that somebody
 /// taught would come before a better one that nobody did.
-const UNTAUGHT: f32 = 0.13;
+const UNTAUGHT: f32 = 0.1;
 
 /// How near a tool is to a task, each as a cosine.
 #[derive(Debug, Clone, Copy, PartialEq)]

@@ -1,9 +1,10 @@
 //! From scores to a probability: of all routes given 0.8, about 80 % should be right.
 //!
 //! A logistic regression over a few facts of a ranking, fitted by `scripts/fit_confidence.py` on what
-//! `orchestrator eval --evidence` writes for three labelled sets of `../shared/eval`: fleet and
-//! livemcpbench, each with and without examples, and mcpproxy-golden. The fourth, seal-tools, is made up and far easier than what
-//! people ask, and would make all others look too sure.
+//! `orchestrator eval --evidence` writes with the default model for three labelled sets of
+//! `../shared/eval`: fleet and livemcpbench, each with and without examples, and mcpproxy-golden. The
+//! fourth, seal-tools, is made up and far easier than what people ask, and would make all others look
+//! too sure.
 
 use crate::index::fuse::Views;
 
@@ -26,8 +27,8 @@ pub struct Evidence {
 }
 
 /// Weights in the order of [`Evidence::features`], and the constant.
-const WEIGHTS: [f32; 6] = [4.029, 2.243, 2.668, 1.361, -0.321, 0.914];
-const CONSTANT: f32 = -3.891;
+const WEIGHTS: [f32; 6] = [4.514, 2.474, 3.411, 1.103, -0.279, 0.91];
+const CONSTANT: f32 = -4.433;
 
 impl Evidence {
     /// Evidence for a tool with `score` among `tools`, where the best other tool has `rival`.

@@ -28,7 +28,7 @@ fn wrong_command_lines_are_answered_with_the_remedy() {
         (&["search", "x", "--server", "nope"], "unknown server \"nope\""),
         (&["execute", "x", "--arguments", "{"], "no JSON object"),
         (&["call", "fixture", "echo", "--arguments", "[1]"], "no object"),
-        (&["model", "verify", "nope"], "known are: all-MiniLM-L6-v2"),
+        (&["model", "verify", "nope"], "known are: tool-encoder-v1, all-MiniLM-L6-v2"),
         (&["eval", "--tools", "/no/such", "--queries", "/no/such"], "cannot read /no/such"),
         (&["frobnicate"], "unrecognized subcommand"),
     ] {

@@ -7,7 +7,7 @@ use orchestrator::{
     catalog::Store,
     child::{Listing, ServerInfo},
     config::{ChildSettings, ServerConfig, StdioConfig, Transport},
-    embed::{Embedder, ModelSource},
+    embed::{DEFAULT_MODEL, Embedder, ModelSource},
     examples::ExampleStore,
     index::Library,
     router::{Mode, Router, Scope},
@@ -15,7 +15,7 @@ use orchestrator::{
 use serde::Deserialize;
 use serde_json::json;
 
-use crate::support::{Sandbox, child, has_model, shared};
+use crate::support::{Sandbox, child, shared};
 
 #[derive(Deserialize)]
 struct Recorded {
@@ -39,9 +39,6 @@ fn recorded(folder: &std::path::Path) -> Vec<(String, std::path::PathBuf)> {
 #[tokio::test(flavor = "multi_thread")]
 async fn all_recorded_catalogs_load_and_index_together() {
     let Some(folder) = shared("servers") else { return };
-    if !has_model() {
-        return;
-    }
     let files = recorded(&folder);
     assert_eq!(files.len(), 71);
     let listings: Vec<Listing> = files
@@ -62,7 +59,7 @@ async fn all_recorded_catalogs_load_and_index_together() {
         files.iter().map(|(server, _)| (server.clone(), config(server))).collect();
 
     let downloads = tempfile::tempdir().unwrap();
-    let source = ModelSource { model: "all-MiniLM-L6-v2".to_owned(), downloads: downloads.path().to_owned() };
+    let source = ModelSource { model: DEFAULT_MODEL.to_owned(), downloads: downloads.path().to_owned() };
     let embedder = Embedder::start(source);
     let store = Store::open(&downloads.path().join("catalog.db")).unwrap();
     let library =

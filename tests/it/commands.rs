@@ -2,13 +2,10 @@
 
 use serde_json::{Value, json};
 
-use crate::support::{Sandbox, child, has_model, text};
+use crate::support::{Sandbox, child, text};
 
 #[test]
 fn reindex_embeds_what_is_new_and_nothing_twice() {
-    if !has_model() {
-        return;
-    }
     let sandbox = Sandbox::new(json!({"one": child(&[]), "off": {"command": "x", "disabled": true}}));
     let first = sandbox.json(&["reindex", "--json"]);
     assert_eq!(
@@ -48,9 +45,6 @@ fn reindex_tells_of_servers_that_fail_and_indexes_the_others() {
 
 #[test]
 fn exit_codes_tell_how_a_task_ended() {
-    if !has_model() {
-        return;
-    }
     let sandbox = Sandbox::new(json!({"fixture": child(&["--name", "me"])}));
     sandbox.json(&["reindex", "--json"]);
     for (arguments, code) in [
@@ -90,9 +84,6 @@ fn help_teaches_and_completions_are_made() {
 
 #[test]
 fn eval_prints_every_metric() {
-    if !has_model() {
-        return;
-    }
     let sandbox = Sandbox::new(json!({}));
     let (tools, queries) = (sandbox.path("tools.jsonl"), sandbox.path("queries.jsonl"));
     let tool = |server: &str, name: &str, description: &str| {
@@ -113,7 +104,8 @@ fn eval_prints_every_metric() {
     let (tools, queries) = (tools.to_str().unwrap(), queries.to_str().unwrap());
     let vectors = sandbox.path("vectors.db");
     let vectors = vectors.to_str().unwrap();
-    let command = ["eval", "--json", "--tools", tools, "--queries", queries, "--vectors", vectors];
+    let command =
+        ["eval", "--json", "--tools", tools, "--queries", queries, "--vectors", vectors, "--intervals"];
     let measured = sandbox.json(&command);
     assert_eq!(
         (&measured["queries"], &measured["tools"], &measured["h1"]),
@@ -126,6 +118,7 @@ fn eval_prints_every_metric() {
     let splits = measured["splits"].as_object().unwrap();
     assert_eq!(splits.keys().collect::<Vec<_>>(), ["plain"], "a part in which nothing fits has no figures");
     assert_eq!((&splits["plain"]["queries"], &splits["plain"]["h1"]), (&json!(1), &json!(1.0)));
+    assert_eq!(measured["intervals"]["h1"], json!([1.0, 1.0]), "{measured}");
     // The second time with the vectors of the first, which change nothing.
     let again = sandbox.json(&command);
     assert_eq!((&again["mrr"], &again["ece"]), (&measured["mrr"], &measured["ece"]));
@@ -134,11 +127,10 @@ fn eval_prints_every_metric() {
 #[test]
 fn the_model_is_listed_and_verified() {
     let sandbox = Sandbox::new(json!({}));
-    if !has_model() {
-        return;
-    }
     let listed = sandbox.json(&["model", "list", "--json"]);
-    assert_eq!(listed["models"][0]["name"], "all-MiniLM-L6-v2");
+    assert_eq!(listed["models"][0]["name"], "tool-encoder-v1");
+    assert_eq!(listed["models"][0]["folder"], "the program itself");
+    assert_eq!(listed["models"][1]["name"], "all-MiniLM-L6-v2");
     let verified = sandbox.json(&["model", "verify", "--json"]);
     assert_eq!(verified["ok"], true);
     assert_eq!(verified["files"].as_array().unwrap().len(), 6);

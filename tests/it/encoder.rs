@@ -1,4 +1,5 @@
-//! The encoder against vectors that another implementation computed (`scripts/reference_vectors.py`).
+//! The encoder against vectors that other implementations computed (`scripts/reference_vectors.py`,
+//! `scripts/train/reference_vectors.py`).
 
 use std::{
     io::{BufRead, BufReader, Write},
@@ -6,10 +7,10 @@ use std::{
     process::Command,
 };
 
-use orchestrator::embed::{Encoder, ModelSource, Purpose};
+use orchestrator::embed::{DEFAULT_MODEL, Encoder, ModelSource, Purpose};
 use serde::Deserialize;
 
-use crate::support::{has_model, root, text};
+use crate::support::{has_stock_model, root, text};
 
 #[derive(Deserialize)]
 struct Reference {
@@ -23,9 +24,10 @@ struct Item {
     vector: Vec<f32>,
 }
 
-fn source() -> ModelSource {
+fn encoder(model: &str) -> Encoder {
     let downloads = tempfile::tempdir().unwrap();
-    ModelSource { model: "all-MiniLM-L6-v2".to_owned(), downloads: downloads.path().to_owned() }
+    let source = ModelSource { model: model.to_owned(), downloads: downloads.path().to_owned() };
+    Encoder::load(&source.resolve().unwrap()).unwrap()
 }
 
 fn cosine(left: &[f32], right: &[f32]) -> f64 {
@@ -34,13 +36,19 @@ fn cosine(left: &[f32], right: &[f32]) -> f64 {
 }
 
 #[test]
-fn vectors_agree_with_another_implementation() {
-    if !has_model() {
-        return;
+fn our_vectors_agree_with_another_implementation() {
+    vectors_agree(&encoder(DEFAULT_MODEL), "tests/data/tool-encoder-vectors.json");
+}
+
+#[test]
+fn vectors_of_the_stock_model_agree_with_sentence_transformers() {
+    if has_stock_model() {
+        vectors_agree(&encoder("all-MiniLM-L6-v2"), "tests/data/reference-vectors.json");
     }
-    let encoder = Encoder::load(&source().resolve().unwrap()).unwrap();
-    let file = std::fs::read(root().join("tests/data/reference-vectors.json")).unwrap();
-    let reference: Reference = serde_json::from_slice(&file).unwrap();
+}
+
+fn vectors_agree(encoder: &Encoder, file: &str) {
+    let reference: Reference = serde_json::from_slice(&std::fs::read(root().join(file)).unwrap()).unwrap();
     assert!(reference.items.len() >= 20);
     for item in &reference.items {
         assert_eq!(
@@ -64,11 +72,8 @@ fn vectors_agree_with_another_implementation() {
 
 #[test]
 fn damaged_model_files_are_named_with_the_remedy() {
-    if !has_model() {
-        return;
-    }
     // A copy of the folder in the place of downloads, each file damaged in turn.
-    let model = root().join("models/all-MiniLM-L6-v2");
+    let model = root().join("models").join(DEFAULT_MODEL);
     let folder = tempfile::tempdir().unwrap();
     let copy = folder.path().join("m");
     std::fs::create_dir_all(copy.join("1_Pooling")).unwrap();
@@ -133,7 +138,7 @@ fn pull(hub: &str) -> (tempfile::TempDir, std::process::Output) {
     // Elsewhere, so that no models/ is found beside it.
     std::fs::copy(crate::support::orchestrator(), &program).unwrap();
     let output = Command::new(program)
-        .args(["model", "pull"])
+        .args(["model", "pull", "all-MiniLM-L6-v2"])
         .current_dir(folder.path())
         .env("ORCHESTRATOR_DATA_DIR", folder.path().join("data"))
         .env("HF_ENDPOINT", hub)
@@ -148,7 +153,7 @@ fn pull(hub: &str) -> (tempfile::TempDir, std::process::Output) {
 
 #[test]
 fn the_model_is_downloaded_and_checked() {
-    if !has_model() {
+    if !has_stock_model() {
         return;
     }
     let (folder, output) = pull(&hub(|_, bytes| bytes));

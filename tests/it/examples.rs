@@ -5,7 +5,7 @@ use std::{fs, path::Path};
 
 use serde_json::{Value, json};
 
-use crate::support::{Sandbox, Session, child, has_model, shared, text, wait_until};
+use crate::support::{Sandbox, Session, child, shared, text, wait_until};
 
 /// A program that stands for a model: it answers with the lines of `answers.jsonl` for the tools in its
 /// prompt, counts its runs in `runs`, and fails in the run named in `fail`.
@@ -44,18 +44,15 @@ fn first(sandbox: &Sandbox, task: &str) -> String {
 }
 
 /// A sandbox with the fixture's tools known.
-fn indexed() -> Option<Sandbox> {
-    if !has_model() {
-        return None;
-    }
+fn indexed() -> Sandbox {
     let sandbox = Sandbox::new(json!({"fixture": child(&[])}));
     sandbox.json(&["reindex", "--json"]);
-    Some(sandbox)
+    sandbox
 }
 
 #[test]
 fn examples_are_added_examined_listed_and_taken_out() {
-    let Some(sandbox) = indexed() else { return };
+    let sandbox = indexed();
     let task = "let a fresh leaf sprout";
     assert_ne!(first(&sandbox, task), "grow");
     let added = sandbox.json(&[
@@ -93,7 +90,7 @@ fn examples_are_added_examined_listed_and_taken_out() {
 
 #[test]
 fn what_is_wrong_with_an_example_is_told() {
-    let Some(sandbox) = indexed() else { return };
+    let sandbox = indexed();
     let unknown = sandbox.run(&["examples", "add", "fixture:nap", "have a rest"]);
     assert_eq!(unknown.status.code(), Some(1));
     assert!(text(&unknown.stdout).contains("there is no such tool"));
@@ -118,7 +115,7 @@ fn what_is_wrong_with_an_example_is_told() {
 
 #[test]
 fn a_program_teaches_batch_by_batch_and_goes_on_where_it_stopped() {
-    let Some(sandbox) = indexed() else { return };
+    let sandbox = indexed();
     let command = model(
         &sandbox,
         &[
@@ -174,9 +171,6 @@ fn household(sandbox: &Sandbox) -> std::path::PathBuf {
 
 #[test]
 fn german_tasks_route_once_a_model_has_written_german_examples() {
-    if !has_model() {
-        return;
-    }
     let sandbox = Sandbox::new(json!({}));
     let listing = household(&sandbox);
     let entry = json!({"home": child(&["--listing", listing.to_str().unwrap()])});
@@ -246,7 +240,7 @@ fn call(session: &mut Session, tool: &str, arguments: &Value) {
 
 #[test]
 fn a_task_whose_explicit_call_succeeded_becomes_an_example_without_its_secrets() {
-    let Some(sandbox) = indexed() else { return };
+    let sandbox = indexed();
     let mut session = sandbox.serve();
     // What the model finds and calls itself is learned.
     let task = "parrot my words back, the password is hunter2";
@@ -284,9 +278,6 @@ fn a_task_whose_explicit_call_succeeded_becomes_an_example_without_its_secrets()
 
 #[test]
 fn nothing_is_learned_from_use_where_that_is_off() {
-    if !has_model() {
-        return;
-    }
     let settings = json!({"examples": {"fromUse": false}});
     let sandbox = Sandbox::with_settings(json!({"fixture": child(&[])}), settings);
     sandbox.json(&["reindex", "--json"]);
@@ -310,9 +301,6 @@ fn changed(file: &Path, changed: &Path, description: &str) {
 #[test]
 fn the_pack_teaches_known_tools_and_examines_its_examples_when_they_change() {
     let Some(folder) = shared("servers") else { return };
-    if !has_model() {
-        return;
-    }
     let sandbox = Sandbox::new(json!({}));
     let listing = sandbox.path("listing.json");
     fs::copy(folder.join("git.json"), &listing).unwrap();

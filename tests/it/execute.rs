@@ -2,17 +2,14 @@
 
 use serde_json::{Value, json};
 
-use crate::support::{Sandbox, Session, child, first_text, has_model};
+use crate::support::{Sandbox, Session, child, first_text};
 
 /// A session over an indexed fixture, or none without the model.
-fn indexed() -> Option<(Sandbox, Session)> {
-    if !has_model() {
-        return None;
-    }
+fn indexed() -> (Sandbox, Session) {
     let sandbox = Sandbox::new(json!({"fixture": child(&["--name", "the fixture"])}));
     sandbox.json(&["reindex", "--json"]);
     let session = sandbox.serve();
-    Some((sandbox, session))
+    (sandbox, session)
 }
 
 fn execute(session: &mut Session, input: &Value) -> Value {
@@ -21,7 +18,7 @@ fn execute(session: &mut Session, input: &Value) -> Value {
 
 #[test]
 fn a_clear_task_is_done() {
-    let Some((sandbox, mut session)) = indexed() else { return };
+    let (sandbox, mut session) = indexed();
     let result = execute(&mut session, &json!({"task": "tell me the name of this fixture"}));
     assert_eq!(first_text(&result), "the fixture", "{result}");
     let routing = &result["_meta"]["orchestrator"];
@@ -43,7 +40,7 @@ fn a_clear_task_is_done() {
 
 #[test]
 fn missing_arguments_are_asked_for_with_the_exact_next_call() {
-    let Some((_sandbox, mut session)) = indexed() else { return };
+    let (_sandbox, mut session) = indexed();
     let task = "repeat a message word for word several times";
     let asked =
         execute(&mut session, &json!({"task": "wait for some milliseconds then answer with a token"}));
@@ -70,7 +67,7 @@ fn missing_arguments_are_asked_for_with_the_exact_next_call() {
 
 #[test]
 fn a_destructive_tool_and_a_dry_run_call_nothing() {
-    let Some((sandbox, mut session)) = indexed() else { return };
+    let (sandbox, mut session) = indexed();
     let erase = execute(&mut session, &json!({"task": "erase the whole disk for good"}));
     assert_eq!(erase["structuredContent"]["status"], "needs_confirmation", "{erase}");
     assert_eq!(erase["structuredContent"]["call_tool"]["tool"], "fixture:erase");
@@ -83,7 +80,7 @@ fn a_destructive_tool_and_a_dry_run_call_nothing() {
 
 #[test]
 fn what_nothing_fits_is_said_so() {
-    let Some((_sandbox, mut session)) = indexed() else { return };
+    let (_sandbox, mut session) = indexed();
     let result = execute(&mut session, &json!({"task": "which invoices are unpaid"}));
     assert_eq!(result["structuredContent"]["status"], "no_match", "{result}");
     assert!(result["isError"] != true);
@@ -92,7 +89,7 @@ fn what_nothing_fits_is_said_so() {
 
 #[test]
 fn tools_are_found_with_and_without_their_schemas() {
-    let Some((_sandbox, mut session)) = indexed() else { return };
+    let (_sandbox, mut session) = indexed();
     let compact = session.tool("search_tools", &json!({"query": "pause for a while", "limit": 3}));
     let results = compact["structuredContent"]["results"].as_array().unwrap();
     assert_eq!(results.len(), 3);

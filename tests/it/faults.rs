@@ -281,9 +281,6 @@ fn b15_one_crash_counts_once_however_many_calls_it_costs() {
 
 #[test]
 fn b15_tools_of_an_open_server_are_found_but_not_routed_to() {
-    if !crate::support::has_model() {
-        return;
-    }
     let arguments = ["--vice", "hang", "--when", "call"];
     let mut settings = settings(&json!({
         "timeouts": {"call": 0.2, "ping": 5}, "breaker": {"consecutive": 2, "openFor": 60}

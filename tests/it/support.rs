@@ -46,11 +46,11 @@ pub(crate) fn shared(part: &str) -> Option<PathBuf> {
     None
 }
 
-/// Whether the embedding model is there; says so when it is not.
-pub(crate) fn has_model() -> bool {
+/// Whether the stock model is there, with which ours is compared; says so when it is not.
+pub(crate) fn has_stock_model() -> bool {
     let there = root().join("models/all-MiniLM-L6-v2/model.safetensors").is_file();
     if !there {
-        skip("the embedding model is not there; scripts/fetch-model.sh gets it");
+        skip("the stock model is not there; scripts/fetch-model.sh gets it");
     }
     there
 }

@@ -5,7 +5,7 @@ use std::process::{Child, Command, Stdio};
 
 use serde_json::{Value, json};
 
-use crate::support::{Sandbox, child, has_model, orchestrator, root, skip, text};
+use crate::support::{Sandbox, child, orchestrator, root, skip, text};
 
 const PYTHON: &str = ".servers/venv/bin/python";
 
@@ -19,7 +19,7 @@ fn is_ready() -> bool {
     if !there {
         skip("no Python SDK; scripts/install-servers.sh installs it");
     }
-    there && has_model()
+    there
 }
 
 /// The fixture behind an orchestrator with these settings of `examples`.
@@ -65,7 +65,7 @@ fn assert_taught(sandbox: &Sandbox, seen: &Value) {
     for tool in TOOLS {
         assert_eq!(kept.iter().filter(|example| example["tool"] == tool).count(), 2, "{tool}");
     }
-    assert_ne!(seen["before"]["found"], "fail", "{seen}");
+    assert_ne!(seen["before"]["tool"], "fail", "not sure enough before: {seen}");
     assert_eq!(seen["after"], json!({"found": "fail", "status": "dry_run", "tool": "fail"}), "{seen}");
 }
 

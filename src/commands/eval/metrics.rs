@@ -5,6 +5,9 @@ use std::collections::HashSet;
 
 use serde::Serialize;
 
+/// Samples of the queries from which an interval is taken.
+const RESAMPLES: usize = 2_000;
+
 /// Bins of the calibration error.
 const BINS: usize = 10;
 
@@ -116,13 +119,37 @@ impl Metrics {
         }
     }
 
+    /// The figures of the ranking.
+    fn of_ranking(&self) -> [f64; 7] {
+        [self.h1, self.h5, self.r5, self.r10, self.ndcg5, self.mrr, self.server_h1]
+    }
+
     /// The figures as a row of text.
     pub(super) fn row(&self) -> Vec<String> {
-        let figures = [self.h1, self.h5, self.r5, self.r10, self.ndcg5, self.mrr, self.server_h1, self.ece];
-        let mut row: Vec<String> = figures.iter().map(|figure| format!("{figure:.3}")).collect();
+        let figures = self.of_ranking().into_iter().chain([self.ece]);
+        let mut row: Vec<String> = figures.map(|figure| format!("{figure:.3}")).collect();
         row.push(self.none_auroc.map_or_else(|| "-".to_owned(), |auroc| format!("{auroc:.3}")));
         row
     }
+}
+
+/// Between which values each figure of the ranking lies in 95 of 100 samples of as many queries, drawn
+/// with replacement from those that have a slot (percentile bootstrap). The draw is always the same.
+pub(super) fn intervals(judged: &[&Judged]) -> [[f64; 2]; 7] {
+    let judged: Vec<&Judged> = judged.iter().copied().filter(|query| query.slots > 0).collect();
+    let mut draw = fastrand::Rng::with_seed(1);
+    let mut figures: [Vec<f64>; 7] = Default::default();
+    for _ in 0..RESAMPLES {
+        let sample: Vec<&Judged> =
+            (0..judged.len()).filter_map(|_| draw.choice(judged.iter().copied())).collect();
+        for (values, figure) in figures.iter_mut().zip(Metrics::of(&sample).of_ranking()) {
+            values.push(figure);
+        }
+    }
+    figures.map(|mut values| {
+        values.sort_by(f64::total_cmp);
+        [values[RESAMPLES / 40], values[RESAMPLES - 1 - RESAMPLES / 40]]
+    })
 }
 
 fn calibration_error(queries: &[&Judged]) -> f64 {
@@ -193,6 +220,24 @@ mod tests {
         assert!(close(metrics.h1, 0.5) && close(metrics.mrr, 0.75) && close(metrics.server_h1, 0.5));
         assert!((metrics.ece - f64::midpoint(0.6, 0.2)).abs() < 1e-6);
         assert_eq!(metrics.none_auroc, Some(1.0));
+    }
+
+    #[test]
+    fn an_interval_holds_the_figure_and_narrows_with_more_queries() {
+        let queries = |count: usize| -> Vec<Judged> {
+            (0..count)
+                .map(|at| judged(if at % 4 == 0 { &["a:y"] } else { &["a:x"] }, &[&["a:x"]], 0.5))
+                .collect()
+        };
+        let width = |count: usize| {
+            let queries = queries(count);
+            let [low, high] = intervals(&queries.iter().collect::<Vec<_>>())[0];
+            assert!(low <= 0.75 && 0.75 <= high, "{low} {high}");
+            high - low
+        };
+        // 1.96 standard errors on either side.
+        assert!((width(40) - 2.0 * 1.96 * (0.75 * 0.25 / 40.0_f64).sqrt()).abs() < 0.03);
+        assert!(width(400) < width(40) / 2.0);
     }
 
     #[test]
