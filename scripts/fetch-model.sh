@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Puts the embedding model into models/all-MiniLM-L6-v2/, or into all-MiniLM-L6-v2/ of another folder.
+# Puts the stock model, with which ours is compared, into models/all-MiniLM-L6-v2/, or into that of another folder.
 #
 # usage: fetch-model.sh [FOLDER]
 #

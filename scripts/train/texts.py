@@ -2,7 +2,6 @@
 tasks as people put them, and the labelled sets."""
 
 import json
-import random
 import re
 
 # As in src/catalog/text.rs.
