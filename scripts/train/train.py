@@ -10,7 +10,6 @@ server, since it asks for either.
 """
 
 import argparse
-import json
 import math
 import random
 import time
