@@ -1,6 +1,6 @@
 //! Where a model's files are, and whether they are the right ones. Looked for in this order: in the
-//! program itself, a folder given by path, `models/` (beside the working directory, the executable, the data), the
-//! Hugging Face cache. A checksum is computed once for each file and remembered by size and time.
+//! program itself, a folder given by path, `models/` (beside the working directory, the executable, the
+//! data), the Hugging Face cache. A checksum is computed once for each file and remembered by size and time.
 
 use std::{
     borrow::Cow,
