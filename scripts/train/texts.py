@@ -44,7 +44,7 @@ def join(server, name, description, parameters):
     text = f"{server} {name}".strip()
     if description:
         text += f": {description}"
-    return f"{text} {parameters}" if parameters else text
+    return " ".join(part for part in [text, parameters, server] if part)
 
 
 def vary_tool(tool, draw):

@@ -126,7 +126,7 @@ def contrast(similarity, wanted, ignored):
     return (losses * weight).sum() / weight.sum()
 
 
-def main():
+def read_arguments():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--shared", type=Path, required=True)
     parser.add_argument("--stock", type=Path, required=True)
@@ -140,25 +140,100 @@ def main():
     parser.add_argument("--keep", type=float, default=0.2, help="the stock model's share in the weights at the end")
     parser.add_argument("--without", nargs="*", default=[], help="sources to leave out")
     parser.add_argument("--every", type=int, default=130, help="steps between snapshots, whose mean is kept")
-    arguments = parser.parse_args()
-    device = "cuda" if torch.cuda.is_available() else "cpu"
-    torch.manual_seed(arguments.seed)
-    torch.set_num_threads(max(torch.get_num_threads(), 2))
+    return parser.parse_args()
 
-    texts, encoder = Texts(arguments.stock), Encoder(arguments.stock).to(device)
+
+def read_documents(arguments):
+    """The documents of all sources that are not left out."""
     operations = words.read(arguments.operations)
-    written = words.read(data.HERE / "operation-tasks.jsonl")
-    with_tasks, with_summary = data.interfaces(operations, written)
+    with_tasks, with_summary = data.interfaces(operations, words.read(data.HERE / "operation-tasks.jsonl"))
     sources = {
         "tools": data.real_tools(arguments.shared),
         "operations": with_tasks,
         "summaries": data.shuffled(with_summary, 1)[: arguments.summaries],
         "seal": data.seal_tools(arguments.shared),
     }
-    documents = [document for name, found in sources.items() if name not in arguments.without for document in found]
     for name, found in sources.items():
         print(f"{name}: {len(found)} tools, {sum(len(document.tasks) for document in found)} tasks", flush=True)
+    return [document for name, found in sources.items() if name not in arguments.without for document in found]
 
+
+class Run:
+    """The state of a training: weights, optimizer, rate, batches, averages; kept in a file, so that it can go on."""
+
+    def __init__(self, arguments, encoder, batches):
+        self.arguments, self.encoder, self.batches = arguments, encoder, batches
+        self.optimizer = torch.optim.AdamW(encoder.parameters(), lr=arguments.rate, weight_decay=0.01)
+        warm = max(1, arguments.horizon // 12)
+
+        def rate(step):
+            after = (step - warm) / max(1, arguments.horizon - warm)
+            return min(1, (step + 1) / warm) * (1 if after < 0 else 0.05 + 0.95 * (1 + math.cos(math.pi * after)) / 2)
+
+        self.schedule = torch.optim.lr_scheduler.LambdaLR(self.optimizer, rate)
+        self.stock, self.average, self.snapshots, self.step = encoder.state(), encoder.state(), [], 0
+        self.file = arguments.out / "training-state.pt"
+        if self.file.exists():
+            self.restore(torch.load(self.file, weights_only=False))
+
+    def restore(self, state):
+        self.encoder.load_state_dict(state["encoder"])
+        self.optimizer.load_state_dict(state["optimizer"])
+        self.schedule.load_state_dict(state["schedule"])
+        self.batches.restore(state["batches"])
+        self.average, self.snapshots, self.step = state["average"], state["snapshots"], state["step"]
+        print(f"goes on after step {self.step}", flush=True)
+
+    def learn(self, loss):
+        """A step down the gradient of `loss`."""
+        self.optimizer.zero_grad(set_to_none=True)
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(self.encoder.parameters(), 1.0)
+        self.optimizer.step()
+        self.schedule.step()
+        decay = min(0.98, self.step / (self.step + 10))
+        for name, value in self.encoder.state().items():
+            self.average[name].mul_(decay).add_(value, alpha=1 - decay)
+        self.step += 1
+
+    def keep(self):
+        """Writes the model as it would be if this were the end, and all that is needed to go on."""
+        self.snapshots.append({name: value.clone() for name, value in self.average.items()})
+        mean = {name: sum(snapshot[name] for snapshot in self.snapshots) / len(self.snapshots) for name in self.average}
+        mixed = {name: value.lerp(self.stock[name], self.arguments.keep) for name, value in mean.items()}
+        save(mixed, self.arguments.stock, self.arguments.out)
+        state = {"step": self.step, "average": self.average, "snapshots": self.snapshots}
+        state |= {"batches": self.batches.state(), "encoder": self.encoder.state_dict()}
+        state |= {"optimizer": self.optimizer.state_dict(), "schedule": self.schedule.state_dict()}
+        torch.save(state, self.file)
+
+
+def losses(encoder, texts, batch, same, device):
+    """The losses of a batch, from tasks to texts and from texts to tasks."""
+    chosen, tools, asked = batch
+    rows = texts.ids([task for task, _, _ in asked], TASK_TOKENS) + texts.ids(tools, TOOL_TOKENS)
+    with torch.autocast(device, dtype=torch.bfloat16):
+        vectors = embed(encoder, rows, device).float()
+    similarity = vectors[: len(asked)] @ vectors[len(asked) :].T
+    wanted = torch.zeros(len(asked), len(chosen), dtype=torch.bool)
+    for row, (_, places, _) in enumerate(asked):
+        wanted[row, places] = True
+    named = torch.tensor([named for _, _, named in asked])
+    at = torch.tensor(chosen)
+    ignored = (wanted.float() @ same[at][:, at].float() > 0) & ~wanted & ~named[:, None]
+    wanted, ignored = wanted.to(device), ignored.to(device)
+    return contrast(similarity, wanted, ignored), contrast(similarity.T, wanted.T, ignored.T)
+
+
+def main():
+    arguments = read_arguments()
+    device = "cuda" if torch.cuda.is_available() else "cpu"
+    torch.manual_seed(arguments.seed)
+    torch.set_num_threads(max(torch.get_num_threads(), 2))
+    arguments.out.mkdir(parents=True, exist_ok=True)
+
+    texts, encoder = Texts(arguments.stock), Encoder(arguments.stock).to(device)
+    documents = read_documents(arguments)
     with torch.autocast(device, dtype=torch.bfloat16):
         vectors = embed_texts(encoder, texts, [words.text_of_tool(document.tool) for document in documents], device)
         same = same_elsewhere(encoder, texts, documents, device)
@@ -166,64 +241,18 @@ def main():
     judge = Judge(arguments.shared, texts)
     print(f"embedded; stock: {judge.line(encoder)}", flush=True)
 
-    optimizer = torch.optim.AdamW(encoder.parameters(), lr=arguments.rate, weight_decay=0.01)
-    warm = max(1, arguments.horizon // 12)
-
-    def rate(step):
-        after = (step - warm) / max(1, arguments.horizon - warm)
-        return min(1, (step + 1) / warm) * (1 if after < 0 else 0.05 + 0.95 * (1 + math.cos(math.pi * after)) / 2)
-
-    schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, rate)
-    stock, average, snapshots, first = encoder.state(), encoder.state(), [], 0
-    arguments.out.mkdir(parents=True, exist_ok=True)
-    kept = arguments.out / "training-state.pt"
-    if kept.exists():
-        state = torch.load(kept, weights_only=False)
-        encoder.load_state_dict(state["encoder"])
-        optimizer.load_state_dict(state["optimizer"])
-        schedule.load_state_dict(state["schedule"])
-        batches.restore(state["batches"])
-        average, snapshots, first = state["average"], state["snapshots"], state["step"]
-        print(f"goes on after step {first}", flush=True)
-    started, losses = time.time(), []
-    for step in range(first, arguments.steps):
-        encoder.train()
-        chosen, tools, asked = batches.batch()
-        rows = texts.ids([task for task, _, _ in asked], TASK_TOKENS) + texts.ids(tools, TOOL_TOKENS)
-        with torch.autocast(device, dtype=torch.bfloat16):
-            vectors = embed(encoder, rows, device).float()
-        tasks, tools = vectors[: len(asked)], vectors[len(asked) :]
-        at = torch.tensor(chosen)
-        wanted = torch.zeros(len(asked), len(chosen), dtype=torch.bool)
-        for row, (_, places, _) in enumerate(asked):
-            wanted[row, places] = True
-        named = torch.tensor([named for _, _, named in asked])
-        ignored = (wanted.float() @ same[at][:, at].float() > 0) & ~wanted & ~named[:, None]
-        wanted, ignored = wanted.to(device), ignored.to(device)
-        similarity = tasks @ tools.T
-        forward, backward = contrast(similarity, wanted, ignored), contrast(similarity.T, wanted.T, ignored.T)
-        loss = forward + 0.3 * backward
-        optimizer.zero_grad(set_to_none=True)
-        loss.backward()
-        torch.nn.utils.clip_grad_norm_(encoder.parameters(), 1.0)
-        optimizer.step()
-        schedule.step()
-        decay = min(0.98, step / (step + 10))
-        for name, value in encoder.state().items():
-            average[name].mul_(decay).add_(value, alpha=1 - decay)
-        losses.append((forward.item(), backward.item()))
-        if (step + 1) % 20 == 0:
-            recent = [sum(values) / 20 for values in zip(*losses[-20:])]
-            print(f"{step + 1} loss {recent[0]:.3f} {recent[1]:.3f} {time.time() - started:.0f} s", flush=True)
-        if (step + 1) % arguments.every == 0 or step + 1 == arguments.steps:
-            snapshots.append({name: value.clone() for name, value in average.items()})
-            mean = {name: sum(snapshot[name] for snapshot in snapshots) / len(snapshots) for name in average}
-            mixed = {name: value.lerp(stock[name], arguments.keep) for name, value in mean.items()}
-            save(mixed, arguments.stock, arguments.out)
-            state = {"step": step + 1, "average": average, "snapshots": snapshots, "batches": batches.state()}
-            state |= {"encoder": encoder.state_dict(), "optimizer": optimizer.state_dict()}
-            torch.save(state | {"schedule": schedule.state_dict()}, kept)
-            print(f"{step + 1}: {judge.line(Encoder(arguments.out).to(device))}", flush=True)
+    run = Run(arguments, encoder, batches)
+    started, recent = time.time(), []
+    while run.step < arguments.steps:
+        forward, backward = losses(encoder, texts, batches.batch(), same, device)
+        run.learn(forward + 0.3 * backward)
+        recent = [*recent[-19:], (forward.item(), backward.item())]
+        if run.step % 20 == 0:
+            mean = [sum(values) / len(recent) for values in zip(*recent)]
+            print(f"{run.step} loss {mean[0]:.3f} {mean[1]:.3f} {time.time() - started:.0f} s", flush=True)
+        if run.step % arguments.every == 0 or run.step == arguments.steps:
+            run.keep()
+            print(f"{run.step}: {judge.line(Encoder(arguments.out).to(device))}", flush=True)
 
 
 if __name__ == "__main__":

@@ -4,15 +4,18 @@ use rmcp::model::Tool as Definition;
 use serde_json::Value;
 
 /// Goes into the key of every vector; raise it whenever [`to_embed`] gives another text.
-pub const FORMAT_VERSION: u32 = 1;
+pub const FORMAT_VERSION: u32 = 2;
 
 /// Characters of a description that are read: the encoder takes in no more tokens than these hold,
 /// and what comes later in a long one is rarely what the tool is for.
 const DESCRIPTION_CHARS: usize = 2_000;
 
-/// The text whose vector stands for the tool: server, name, description, parameter names.
+/// The text whose vector stands for the tool: server, name, description, parameter names, and the
+/// server once more. The encoder takes the mean over tokens, where one mention of the server weighs
+/// little beside a long description.
 pub fn to_embed(server: &str, tool: &Definition) -> String {
-    let mut text = format!("{} {}", identifier_words(server), identifier_words(&tool.name));
+    let server = identifier_words(server);
+    let mut text = format!("{server} {}", identifier_words(&tool.name));
     let description = collapse_spaces(description(tool));
     if !description.is_empty() {
         text.push_str(": ");
@@ -23,6 +26,8 @@ pub fn to_embed(server: &str, tool: &Definition) -> String {
         text.push(' ');
         text.push_str(&parameters.join(", "));
     }
+    text.push(' ');
+    text.push_str(&server);
     text
 }
 
@@ -199,10 +204,10 @@ mod tests {
         );
         assert_eq!(
             to_embed("time", &definition),
-            "time get current time: Get current time in a timezone time zone"
+            "time get current time: Get current time in a timezone time zone time"
         );
         let bare = tool("ping", "", json!({"type": "object"}));
-        assert_eq!(to_embed("net", &bare), "net ping");
+        assert_eq!(to_embed("net", &bare), "net ping net");
     }
 
     #[test]
