@@ -132,7 +132,7 @@ impl Connection {
     ) -> Result<Arc<Self>, Failed> {
         let &Opening { server, settings, .. } = opening;
         let timeouts = settings.timeouts;
-        let (process, stdout, stdin) = Process::spawn(server, config, opening.guard, timeouts.shutdown)
+        let (mut process, stdout, stdin) = Process::spawn(server, config, opening.guard, timeouts.shutdown)
             .map_err(|error| Failed { error, probed: false, ending: None })?;
         let (wire, logs) = Wire::new(server, settings.limits);
         let callers = Arc::new(Callers::default());
@@ -158,10 +158,13 @@ impl Connection {
             let listing = list(server, running.peer(), &settings).await?;
             Ok((running, listing))
         };
-        let outcome = tokio::select! {
-            outcome = setup => outcome,
-            () = cancel.cancelled() => Err(Failure::ShuttingDown),
+        let setup = async {
+            tokio::select! {
+                outcome = setup => outcome,
+                () = cancel.cancelled() => Err(Failure::ShuttingDown),
+            }
         };
+        let outcome = process.during(Box::pin(setup)).await;
         match outcome {
             Ok((running, listing)) => {
                 let connection = Arc::new(Self {
@@ -219,11 +222,14 @@ impl Connection {
             over = timeout(LAST_WORDS, &mut waiting).await.is_ok();
         }
         if !over {
-            self.notices.close();
-            timeout(NOTICE_LIMIT, self.notices.wait()).await.ok();
-            session.cancel();
-            // Closes the child's stdin. Bounded: a child that reads nothing may block it.
-            timeout(shutdown, &mut waiting).await.ok();
+            let closing = async {
+                self.notices.close();
+                timeout(NOTICE_LIMIT, self.notices.wait()).await.ok();
+                session.cancel();
+                // Closes the child's stdin. Bounded: a child that reads nothing may block it.
+                timeout(shutdown, &mut waiting).await.ok();
+            };
+            process.during(closing).await;
         }
         let status = process.stop(shutdown).await;
         if by_itself && !self.stop.is_cancelled() {

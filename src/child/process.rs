@@ -123,6 +123,17 @@ impl Process {
         self.child.wait().await.ok();
     }
 
+    /// Runs `work`. A process that ends meanwhile is waited for at once, so that it does not stay dead
+    /// in the table of processes until [`Self::stop`].
+    pub(super) async fn during<T>(&mut self, work: impl Future<Output = T>) -> T {
+        tokio::pin!(work);
+        tokio::select! {
+            done = &mut work => return done,
+            () = self.exited() => {}
+        }
+        work.await
+    }
+
     /// A guard ends by itself; one that was killed has left all others to us.
     #[cfg(target_os = "linux")]
     async fn sweep_after(&self, status: Option<ExitStatus>) {
@@ -270,4 +281,23 @@ fn is_executable(path: &Path) -> bool {
 #[cfg(not(unix))]
 fn is_executable(path: &Path) -> bool {
     path.is_file()
+}
+
+#[cfg(all(test, target_os = "linux"))]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_process_that_ends_during_other_work_is_waited_for() {
+        let config =
+            StdioConfig { command: "true".to_owned(), args: Vec::new(), env: BTreeMap::new(), cwd: None };
+        let (mut process, ..) = Process::spawn("brief", &config, None, Duration::from_secs(1)).unwrap();
+        let entry = format!("/proc/{}", process.id().unwrap());
+        let gone = process.during(async {
+            while Path::new(&entry).exists() {
+                tokio::time::sleep(Duration::from_millis(5)).await;
+            }
+        });
+        timeout(Duration::from_secs(60), gone).await.expect("a process that nobody waits for stays there");
+    }
 }
