@@ -155,26 +155,34 @@ impl Embedder {
         self.loaded.borrow().clone()
     }
 
-    /// Embeds a query. Dropping the future takes it out of the line. A model that is still being
-    /// downloaded is not waited for.
-    pub async fn embed_query(&self, text: &str) -> Shared<Embedding> {
+    /// Embeds queries, which pass through the encoder together; in their order. Dropping the future
+    /// takes them out of the line. A model that is still being downloaded is not waited for.
+    pub async fn embed_queries(&self, texts: &[&str]) -> Shared<Vec<Embedding>> {
         match tokio::time::timeout(LOAD_PATIENCE, self.ready()).await {
             Ok(loaded) => drop(loaded?),
             Err(_) => return Err(Arc::new(EmbedError::Loading)),
         }
-        let (reply, answer) = oneshot::channel();
+        let mut answers = Vec::with_capacity(texts.len());
         {
             let mut jobs = self.queue.0.lock();
             if jobs.closed {
                 return Err(Arc::new(EmbedError::Stopped));
             }
-            if jobs.queries.len() >= MAX_WAITING_QUERIES {
+            if jobs.queries.len() + texts.len() > MAX_WAITING_QUERIES {
                 return Err(Arc::new(EmbedError::Busy { waiting: jobs.queries.len() }));
             }
-            jobs.queries.push_back(Query { text: text.to_owned(), reply });
+            for text in texts {
+                let (reply, answer) = oneshot::channel();
+                jobs.queries.push_back(Query { text: (*text).to_owned(), reply });
+                answers.push(answer);
+            }
         }
         self.queue.0.wake.notify_one();
-        answer.await.unwrap_or_else(|_| Err(Arc::new(EmbedError::Stopped)))
+        let mut embeddings = Vec::with_capacity(texts.len());
+        for answer in answers {
+            embeddings.push(answer.await.unwrap_or_else(|_| Err(Arc::new(EmbedError::Stopped)))?);
+        }
+        Ok(embeddings)
     }
 
     /// Embeds documents and blocks meanwhile: for threads that may. Texts are sorted by length, so

@@ -1,25 +1,31 @@
 //! From a task in plain language to ranked tools, each with a calibrated confidence. Reads the
 //! catalog in memory; starts no child.
 
+mod clauses;
 pub mod confidence;
+mod ranking;
 
 use std::{
     collections::{BTreeSet, HashMap},
+    iter,
     sync::Arc,
     time::{Duration, Instant},
 };
 
 use serde::Serialize;
+use tokio::task::JoinHandle;
 
-use self::confidence::Evidence;
+use self::{confidence::Evidence, ranking::Ranked};
 use crate::{
     catalog::{Store, StoreError, Tool},
-    embed::{EmbedError, Embedder, Embedding},
+    embed::{EmbedError, Embedder},
     index::{Library, Scored, Snapshot, fuse::Views, lexical},
 };
 
 /// Tools taken from each of the two searches before both scores are put together.
 const POOL: usize = 128;
+/// The same for a clause of the task.
+const POOL_OF_CLAUSE: usize = 32;
 /// Characters of a task that are read; more would be cut by the encoder anyway.
 const MAX_TASK_CHARS: usize = 4_000;
 
@@ -131,84 +137,115 @@ impl Router {
         mode: Mode,
     ) -> Result<Route, StoreError> {
         let task: String = task.chars().take(MAX_TASK_CHARS).collect();
+        // The task as a whole, then its clauses.
+        let parts: Vec<&str> = iter::once(task.as_str()).chain(clauses::clauses(&task)).collect();
         let started = Instant::now();
-        // The words are looked up on another thread while the task is embedded.
-        let words = (mode != Mode::Dense).then(|| {
-            let (store, task) = (self.store.clone(), task.clone());
-            // In a part of the catalog nothing may be missed because others match better.
-            let count = if scope.servers.is_some() { usize::MAX } else { POOL * 2 };
-            tokio::task::spawn_blocking(move || lexical::search(&store, &task, count))
-        });
-        let (embedding, degraded) = match mode {
+        // The words are looked up on another thread while the parts are embedded.
+        let words = (mode != Mode::Dense).then(|| self.search_words(&parts, scope));
+        let (embeddings, degraded) = match mode {
             Mode::Lexical => (None, None),
-            _ => match self.embedder.embed_query(&task).await {
-                Ok(embedding) => {
+            _ => match self.embedder.embed_queries(&parts).await {
+                Ok(embeddings) => {
                     self.library.settled().await;
-                    (Some(embedding), None)
+                    (Some(embeddings), None)
                 }
                 Err(error) => (None, Some(error)),
             },
         };
         let embed = started.elapsed();
         let words = match words {
-            Some(words) => words.await.unwrap_or_else(|_| Ok(HashMap::new()))?,
-            None => HashMap::new(),
+            Some(words) => words.await.unwrap_or_else(|_| Ok(Vec::new()))?,
+            None => Vec::new(),
         };
-        let candidates = rank(&self.library.snapshot(), embedding.as_ref(), &words, scope, limit);
+        let snapshot = self.library.snapshot();
+        let mut words = words.into_iter();
+        let parts: Vec<Part> = (0..parts.len())
+            .map(|at| {
+                let vector = embeddings.as_ref().map(|embeddings| embeddings[at].as_slice());
+                Part::new(&snapshot, vector, words.next().unwrap_or_default())
+            })
+            .collect();
+        let candidates = rank(&snapshot, &parts, scope, limit);
         let timings =
             RouteTimings { embed_ms: ms(embed), search_ms: ms(started.elapsed().saturating_sub(embed)) };
         Ok(Route { candidates, degraded, timings })
     }
+
+    /// BM25 by row id for each part.
+    fn search_words(
+        &self,
+        parts: &[&str],
+        scope: &Scope,
+    ) -> JoinHandle<Result<Vec<HashMap<i64, f32>>, StoreError>> {
+        let store = self.store.clone();
+        let parts: Vec<String> = parts.iter().map(|part| (*part).to_owned()).collect();
+        // In a part of the catalog nothing may be missed because others match better.
+        let count = if scope.servers.is_some() { usize::MAX } else { POOL * 2 };
+        tokio::task::spawn_blocking(move || {
+            parts.iter().map(|part| lexical::search(&store, part, count)).collect()
+        })
+    }
 }
 
-/// Puts both searches together: all tools that either finds, each with both scores.
-fn rank(
-    snapshot: &Snapshot,
-    embedding: Option<&Embedding>,
-    words: &HashMap<i64, f32>,
-    scope: &Scope,
-    limit: usize,
-) -> Vec<Candidate> {
-    let bm25: HashMap<usize, f32> = words
-        .iter()
-        .filter_map(|(row_id, score)| Some((snapshot.place_of_row_id(*row_id)?, *score)))
-        .collect();
-    let mut places: BTreeSet<usize> = bm25.keys().copied().collect();
-    match embedding {
-        Some(_) if scope.servers.is_some() => places.extend(0..snapshot.len()),
-        Some(embedding) => {
-            places.extend(snapshot.nearest(embedding.as_slice(), POOL));
-        }
-        None => {}
+/// What was found for the task, or for a clause of it.
+struct Part<'a> {
+    vector: Option<&'a [f32]>,
+    /// By place in the snapshot.
+    bm25: HashMap<usize, f32>,
+}
+
+impl<'a> Part<'a> {
+    fn new(snapshot: &Snapshot, vector: Option<&'a [f32]>, words: HashMap<i64, f32>) -> Self {
+        let bm25 = words
+            .into_iter()
+            .filter_map(|(row_id, score)| Some((snapshot.place_of_row_id(row_id)?, score)))
+            .collect();
+        Self { vector, bm25 }
     }
-    let mut scored: Vec<Scored> = places
-        .into_iter()
-        .filter(|place| scope.admits(snapshot.tool(*place)))
-        .map(|place| {
-            let bm25 = bm25.get(&place).copied().unwrap_or_default();
-            Scored::new(snapshot, place, embedding.map(Embedding::as_slice), bm25)
-        })
+
+    /// Places of tools that either search finds.
+    fn found(&self, snapshot: &Snapshot, count: usize) -> impl Iterator<Item = usize> {
+        let near = self.vector.map(|vector| snapshot.nearest(vector, count)).unwrap_or_default();
+        near.into_iter().chain(self.bm25.keys().copied())
+    }
+
+    fn score(&self, snapshot: &Snapshot, place: usize) -> Scored {
+        Scored::new(snapshot, place, self.vector, self.bm25.get(&place).copied().unwrap_or_default())
+    }
+}
+
+/// Puts both searches together: all tools that either finds for any part, each with all scores.
+/// `parts` is the task, then its clauses.
+fn rank(snapshot: &Snapshot, parts: &[Part<'_>], scope: &Scope, limit: usize) -> Vec<Candidate> {
+    let Some((whole, clauses)) = parts.split_first() else { return Vec::new() };
+    let mut places: BTreeSet<usize> = if scope.servers.is_some() && whole.vector.is_some() {
+        (0..snapshot.len()).collect()
+    } else {
+        let found = clauses.iter().flat_map(|clause| clause.found(snapshot, POOL_OF_CLAUSE));
+        whole.found(snapshot, POOL).chain(found).collect()
+    };
+    places.retain(|place| scope.admits(snapshot.tool(*place)));
+    let scored: Vec<Scored> = places.iter().map(|place| whole.score(snapshot, *place)).collect();
+    let whole: Vec<f32> = scored.iter().map(|scored| scored.score).collect();
+    let clauses: Vec<Vec<f32>> = clauses
+        .iter()
+        .map(|clause| places.iter().map(|place| clause.score(snapshot, *place).score).collect())
         .collect();
-    scored.sort_by(|left, right| right.score.total_cmp(&left.score).then(left.place.cmp(&right.place)));
     let tools = match &scope.servers {
         None => snapshot.len(),
         Some(_) => snapshot.tools().filter(|tool| scope.admits(tool)).count(),
     };
-    let best_two = [0, 1].map(|rank| scored.get(rank).map_or(0.0, |scored| scored.score));
-    scored
+    ranking::rank(&whole, &clauses, limit)
         .into_iter()
-        .take(limit)
-        .enumerate()
-        .map(|(rank, Scored { place, score, views, lexical })| {
-            let rival = if rank == 0 { best_two[1] } else { best_two[0] };
-            let dense = views.map(|views| views.dense());
-            let evidence = Evidence::new(score, rival, views, lexical, tools);
+        .map(|Ranked { at, score, fit, rival }| {
+            let Scored { place, views, lexical, .. } = scored[at];
+            let evidence = Evidence::new(fit, rival, views, lexical, tools);
             Candidate {
                 tool: snapshot.tool(place).clone(),
                 confidence: confidence::of(&evidence),
                 score,
                 views,
-                dense,
+                dense: views.map(|views| views.dense()),
                 lexical,
                 evidence,
             }
