@@ -1,12 +1,13 @@
 #!/usr/bin/env python3
 """Fits the weights of src/router/confidence.rs: a logistic regression over a few facts of a ranking.
 
-usage: fit_confidence.py EVIDENCE.jsonl ...
+usage: fit_confidence.py SET[-VARIANT].jsonl ...
 
-Each file is what `orchestrator eval --evidence FILE` wrote for one labelled set. All sets count the
-same, however many queries they have. Printed are the weights fitted on all sets, and for each set how
-well they do on it when fitted on the others: expected calibration error (10 equal-width bins, over
-queries that can be done) and the share that is right, which a constant could not beat by much.
+Each file is what `orchestrator eval --evidence FILE` wrote for one labelled set, once or several times (without
+and with examples). All files count the same, however many queries they have, and in each of them tasks that
+nothing fits count for a tenth: about what people ask in vain. Printed are the weights fitted on all, and for
+each file how well they do on it when fitted on the other sets: expected calibration error (10 equal-width bins,
+over tasks that can be done, all servers there), and how well the confidence tells right from wrong.
 
 Only the standard library is used; the fit is by Newton's method with a small ridge, so it has one
 answer and needs no seed.
@@ -15,8 +16,11 @@ answer and needs no seed.
 import json
 import math
 import sys
+from pathlib import Path
 
 RIDGE = 1.0
+# Share of the tasks that nothing fits.
+IN_VAIN = 0.1
 
 
 def load(path):
@@ -44,15 +48,16 @@ def solve(matrix, vector):
 
 
 def fit(sets):
-    """Weights, the constant last. Each set weighs as much as 100 queries."""
+    """Weights, the constant last. Each file weighs as much as 100 queries."""
     size = len(sets[0][0]["features"]) + 1
     weights = [0.0] * size
     for _ in range(50):
         gradient = [-RIDGE * weight for weight in weights[:-1]] + [0.0]
         hessian = [[RIDGE if row == column and row < size - 1 else 0.0 for column in range(size)] for row in range(size)]
         for lines in sets:
-            share = 100 / len(lines)
+            possible = sum(line["possible"] for line in lines)
             for line in lines:
+                share = 100 * ((1 - IN_VAIN) / possible if line["possible"] else IN_VAIN / (len(lines) - possible))
                 values = [*line["features"], 1.0]
                 chance = probability(weights, line["features"])
                 for row in range(size):
@@ -66,30 +71,32 @@ def fit(sets):
     return weights
 
 
-def calibration_error(weights, lines):
+def judge(weights, lines):
+    """Calibration error; mean confidence; share that is right; probability that a right one has the higher one."""
     bins = [[0.0, 0.0] for _ in range(10)]
-    possible = [line for line in lines if line["possible"]]
-    for line in possible:
-        chance = probability(weights, line["features"])
+    told = [(probability(weights, line["features"]), line["right"]) for line in lines if line["possible"] and line["share"] == 100]
+    for chance, right in told:
         place = bins[min(int(chance * 10), 9)]
         place[0] += chance
-        place[1] += line["right"]
-    return sum(abs(chance - right) for chance, right in bins) / len(possible)
+        place[1] += right
+    error = sum(abs(chance - right) for chance, right in bins) / len(told)
+    rights = [chance for chance, right in told if right]
+    wrongs = [chance for chance, right in told if not right]
+    wins = sum((high > low) + (high == low) / 2 for high in rights for low in wrongs)
+    pairs = len(rights) * len(wrongs)
+    mean = sum(chance for chance, _ in told) / len(told)
+    return f"ECE {error:.3f}, confidence {mean:.3f}, right {len(rights) / len(told):.3f}, told apart {wins / pairs:.3f}"
 
 
 def main(paths):
-    sets = [load(path) for path in paths]
-    for path, held_out in zip(paths, sets):
-        others = fit([lines for lines in sets if lines is not held_out])
-        right = sum(line["right"] for line in held_out) / len(held_out)
-        chances = [probability(others, line["features"]) for line in held_out]
-        print(
-            f"{path}: left out of the fit, ECE {calibration_error(others, held_out):.3f}, "
-            f"mean confidence {sum(chances) / len(chances):.3f}, right {right:.3f}"
-        )
-    weights = fit(sets)
-    for path, lines in zip(paths, sets):
-        print(f"{path}: fitted on all, ECE {calibration_error(weights, lines):.3f}")
+    files = {path: load(path) for path in paths}
+    name = lambda path: Path(path).stem.split("-")[0]
+    for path, lines in files.items():
+        others = fit([other for its, other in files.items() if name(its) != name(path)])
+        print(f"{path}: fitted on the other sets: {judge(others, lines)}")
+    weights = fit(list(files.values()))
+    for path, lines in files.items():
+        print(f"{path}: fitted on all: {judge(weights, lines)}")
     print("weights ", [round(weight, 3) for weight in weights[:-1]], " constant", round(weights[-1], 3))
 
 

@@ -1,8 +1,10 @@
 //! `orchestrator eval`: the ranking measured on a labelled set, through the same store, encoder,
 //! index and router as live servers.
 
+mod compare;
 mod evidence;
 mod metrics;
+mod print;
 
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap},
@@ -14,9 +16,11 @@ use std::{
 
 use rmcp::model::{JsonObject, Tool as Definition};
 use serde::{Deserialize, de::DeserializeOwned};
-use serde_json::json;
 
-use self::metrics::{Judged, Metrics};
+use self::{
+    metrics::{Judged, Metrics},
+    print::Report,
+};
 use super::{UsageError, output::Output};
 use crate::{
     catalog::{Store, Tool},
@@ -53,6 +57,15 @@ pub struct Arguments {
     /// Tell between which values each figure lies in 95 of 100 samples of the queries
     #[arg(long)]
     intervals: bool,
+    /// Show each query whose first tool is wrong: what came first, and where the first right one is
+    #[arg(long)]
+    explain: bool,
+    /// Keep what each query was worth in this file, for --compare
+    #[arg(long, value_name = "FILE")]
+    outcomes: Option<PathBuf>,
+    /// Show the figures beside those of an earlier run's --outcomes, with a paired test
+    #[arg(long, value_name = "FILE")]
+    compare: Option<PathBuf>,
     /// Keep the vectors of all tools and examples in this file, so that the next run is quick
     #[arg(long, value_name = "FILE")]
     vectors: Option<PathBuf>,
@@ -115,51 +128,62 @@ pub async fn run(
     for query in &queries {
         let route = router.rank(&query.query, &Scope::default(), DEPTH, arguments.mode).await?;
         searches.push(route.timings.search_ms);
-        judged.push(judge(&route, query));
+        let found = judge(&route, query);
+        if arguments.explain && !query.relevant.is_empty() && !found.hit_at(1) {
+            explain(query, &route, found.first_hit(), out)?;
+        }
+        judged.push(found);
     }
-    let search_ms = median(searches);
     if let Some(file) = arguments.evidence {
         evidence::write(&file, &router, &servers, &queries, arguments.mode).await?;
     }
-    let judgements: Vec<&Judged> = judged.iter().collect();
-    let metrics = Metrics::of(&judgements);
-    let intervals = arguments.intervals.then(|| metrics::intervals(&judgements));
-    let splits = splits(&queries, &judged);
-    let examples = library.snapshot().example_count();
-    if out.is_json() {
-        let mut value = json!({
-            "tools": tool_count, "examples": examples, "searchMs": search_ms,
-        });
-        if let (Some(all), serde_json::Value::Object(measured)) = (value.as_object_mut(), json!(metrics)) {
-            all.extend(measured);
-            all.insert("splits".to_owned(), json!(splits));
-            if let Some(intervals) = intervals {
-                let names = ["h1", "h5", "r5", "r10", "ndcg5", "mrr", "server_h1"];
-                let named = names.into_iter().zip(intervals).collect::<BTreeMap<_, _>>();
-                all.insert("intervals".to_owned(), json!(named));
-            }
-        }
-        out.json(&value)?;
-    } else {
-        let count = queries.len();
-        out.line(format!("{count} queries over {tool_count} tools with {examples} examples"))?;
-        out.line(format!("search after the embedding of a query: median {search_ms:.2} ms"))?;
-        let row = |name: &str, metrics: &Metrics| {
-            [name.to_owned(), metrics.queries.to_string()].into_iter().chain(metrics.row()).collect()
-        };
-        let interval = |intervals: [[f64; 2]; 7]| {
-            let cells = intervals.map(|[low, high]| format!("{low:.2}-{high:.2}"));
-            ["95 %".to_owned(), String::new()].into_iter().chain(cells).collect()
-        };
-        let rows = std::iter::once(row("all", &metrics))
-            .chain(intervals.map(interval))
-            .chain(splits.iter().map(|(name, metrics)| row(name, metrics)));
-        out.table(
-            &["", "", "H@1", "H@5", "R@5", "R@10", "nDCG@5", "MRR", "server H@1", "ECE", "none AUROC"],
-            rows,
-        )?;
+    if let Some(file) = arguments.outcomes {
+        compare::write(&file, &queries, &judged)?;
     }
+    if let Some(file) = arguments.compare {
+        compare::print(&file, &queries, &judged, out)?;
+        return Ok(Exit::Done);
+    }
+    let judgements: Vec<&Judged> = judged.iter().collect();
+    let report = Report {
+        tools: tool_count,
+        examples: library.snapshot().example_count(),
+        search_ms: median(searches),
+        metrics: Metrics::of(&judgements),
+        intervals: arguments.intervals.then(|| metrics::intervals(&judgements)),
+        splits: splits(&queries, &judged),
+    };
+    report.print(out)?;
     Ok(Exit::Done)
+}
+
+/// Prints a query that was lost, what beat it, and the first right tool.
+fn explain(
+    query: &QueryLine,
+    route: &Route,
+    first_hit: Option<usize>,
+    out: &mut Output,
+) -> anyhow::Result<()> {
+    out.line(&query.query)?;
+    let shown = first_hit.map_or(2, |rank| rank - 1).clamp(1, 3);
+    let right = first_hit.and_then(|rank| Some((rank, route.candidates.get(rank - 1)?)));
+    for (rank, candidate) in (1..).zip(route.candidates.iter().take(shown)).chain(right) {
+        let mark = if first_hit == Some(rank) { "right" } else { "" };
+        let cosine = |value: Option<f32>| value.map_or_else(|| "-".to_owned(), |value| format!("{value:.2}"));
+        let text = cosine(candidate.views.map(|views| views.text));
+        let example = cosine(candidate.views.and_then(|views| Some(views.examples?.best)));
+        out.line(format!(
+            "  {rank:>3} {mark:5} {:44} score {:.3}, text {text}, example {example}, words {:.2}",
+            candidate.tool.id(),
+            candidate.score,
+            candidate.lexical
+        ))?;
+    }
+    if first_hit.is_none() {
+        let wanted: Vec<&str> = query.relevant.iter().flatten().map(String::as_str).take(4).collect();
+        out.line(format!("  not among the first {DEPTH}: {}", wanted.join(", ")))?;
+    }
+    Ok(())
 }
 
 /// Takes the tools in as if their servers had listed them.

@@ -167,7 +167,7 @@ mod tests {
 
     fn candidate(name: &'static str, confidence: f32, schema: Value) -> Candidate {
         let definition = Definition::new(name, "", Arc::new(object(schema)));
-        let evidence = Evidence::new(0.0, 0.0, None, 0.0, 1);
+        let evidence = Evidence::new(0.0, None);
         let tool = Tool::new("s", definition);
         Candidate { tool, confidence, score: 0.0, views: None, dense: None, lexical: 0.0, evidence }
     }

@@ -231,15 +231,11 @@ fn rank(snapshot: &Snapshot, parts: &[Part<'_>], scope: &Scope, limit: usize) ->
         .iter()
         .map(|clause| places.iter().map(|place| clause.score(snapshot, *place).score).collect())
         .collect();
-    let tools = match &scope.servers {
-        None => snapshot.len(),
-        Some(_) => snapshot.tools().filter(|tool| scope.admits(tool)).count(),
-    };
     ranking::rank(&whole, &clauses, limit)
         .into_iter()
-        .map(|Ranked { at, score, fit, rival }| {
+        .map(|Ranked { at, score, share }| {
             let Scored { place, views, lexical, .. } = scored[at];
-            let evidence = Evidence::new(fit, rival, views, lexical, tools);
+            let evidence = Evidence::new(share, views);
             Candidate {
                 tool: snapshot.tool(place).clone(),
                 confidence: confidence::of(&evidence),

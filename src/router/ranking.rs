@@ -12,6 +12,10 @@ const LEVEL: usize = 40;
 /// What each tool that was taken for a clause takes from the others for it.
 const SERVED: f32 = 0.04;
 
+/// By how much more a tool's share of the belief grows with its score: `exp(SHARPNESS * score)`. About
+/// what a fit of the scores to the labelled sets gives.
+const SHARPNESS: f32 = 20.0;
+
 /// A tool in its place of the order.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(super) struct Ranked {
@@ -19,22 +23,20 @@ pub(super) struct Ranked {
     pub at: usize,
     /// What it was ranked by; falls from one to the next.
     pub score: f32,
-    /// How well it does what it was taken for: the task, or a clause in the task.
-    pub fit: f32,
-    /// The same of the best other tool, 0 when there is none.
-    pub rival: f32,
+    /// Its share among all tools for what it was taken for, the task or a clause: 1 when no other comes
+    /// near, a half when another is as good.
+    pub share: f32,
 }
 
 /// The best `limit` tools. `whole` holds their scores for the task, `clauses` those for each clause.
 pub(super) fn rank(whole: &[f32], clauses: &[Vec<f32>], limit: usize) -> Vec<Ranked> {
-    let fits: Vec<Vec<f32>> = if clauses.is_empty() {
-        vec![whole.to_vec()]
-    } else {
-        clauses.iter().map(|clause| fits(whole, clause)).collect()
+    let fits: Vec<Vec<f32>> = match clauses {
+        [] => vec![whole.to_vec()],
+        clauses => clauses.iter().map(|clause| fits(whole, clause)).collect(),
     };
-    // Serving a task of one clause again takes nothing from the others.
+    // Where nothing else waits to be served, one more tool takes nothing from the next.
     let served = if clauses.is_empty() { 0.0 } else { SERVED };
-    let best_two: Vec<[usize; 2]> = fits.iter().map(|fits| best_two(fits)).collect();
+    let totals: Vec<(f32, f32)> = fits.iter().map(|fits| belief(fits)).collect();
     let mut taken = vec![false; whole.len()];
     let mut cost = vec![0.0; fits.len()];
     let mut ranked = Vec::with_capacity(limit.min(whole.len()));
@@ -51,13 +53,17 @@ pub(super) fn rank(whole: &[f32], clauses: &[Vec<f32>], limit: usize) -> Vec<Ran
         let Some((score, clause, at)) = best else { break };
         taken[at] = true;
         cost[clause] += served;
-        let [first, second] = best_two[clause];
-        let rival = if first == at { second } else { first };
-        let fits = &fits[clause];
-        let rival = if rival == at { 0.0 } else { fits[rival] };
-        ranked.push(Ranked { at, score, fit: fits[at], rival });
+        let (highest, total) = totals[clause];
+        let share = (SHARPNESS * (fits[clause][at] - highest)).exp() / total;
+        ranked.push(Ranked { at, score, share });
     }
     ranked
+}
+
+/// The highest score, and the sum of all beliefs when that of the highest is 1.
+fn belief(scores: &[f32]) -> (f32, f32) {
+    let highest = scores.iter().copied().fold(f32::MIN, f32::max);
+    (highest, scores.iter().map(|score| (SHARPNESS * (score - highest)).exp()).sum())
 }
 
 /// How well each tool does a clause, which is understood within the task.
@@ -80,19 +86,6 @@ fn level(scores: &[f32]) -> f32 {
     best.iter().sum::<f32>() / count
 }
 
-/// Where the two highest are; twice the same when there is only one.
-fn best_two(scores: &[f32]) -> [usize; 2] {
-    let mut best = [0, 0];
-    for (at, score) in scores.iter().enumerate().skip(1) {
-        if *score > scores[best[0]] {
-            best = [at, best[0]];
-        } else if best[1] == best[0] || *score > scores[best[1]] {
-            best[1] = at;
-        }
-    }
-    best
-}
-
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
@@ -105,12 +98,19 @@ mod tests {
 
     #[test]
     fn a_task_of_one_clause_is_ordered_by_score() {
-        let ranked = rank(&[0.2, 0.9, 0.5], &[], 2);
-        assert_eq!(ranked[0], Ranked { at: 1, score: 0.9, fit: 0.9, rival: 0.5 });
-        assert_eq!(ranked[1], Ranked { at: 2, score: 0.5, fit: 0.5, rival: 0.9 });
-        assert_eq!(ranked.len(), 2);
-        assert_eq!(rank(&[0.4], &[], 5), [Ranked { at: 0, score: 0.4, fit: 0.4, rival: 0.0 }]);
+        assert_eq!(order(&[0.2, 0.9, 0.5], &[]), [1, 2, 0]);
+        assert_eq!(rank(&[0.2, 0.9, 0.5], &[], 2).len(), 2);
+        assert_eq!(rank(&[0.4], &[], 5), [Ranked { at: 0, score: 0.4, share: 1.0 }]);
         assert_eq!(rank(&[], &[], 5), []);
+    }
+
+    #[test]
+    fn the_share_is_that_among_all_tools() {
+        let shares =
+            |scores: &[f32]| rank(scores, &[], 3).iter().map(|found| found.share).collect::<Vec<_>>();
+        assert_eq!(shares(&[0.7, 0.7]), [0.5, 0.5]);
+        let shares = shares(&[0.7, 0.6, 0.1]);
+        assert!((shares.iter().sum::<f32>() - 1.0).abs() < 1e-6 && shares[0] > 0.85, "{shares:?}");
     }
 
     #[test]

@@ -125,6 +125,40 @@ fn eval_prints_every_metric() {
 }
 
 #[test]
+fn two_rankings_are_compared_query_by_query_and_what_is_lost_is_explained() {
+    let sandbox = Sandbox::new(json!({}));
+    let write = |name: &str, lines: &[serde_json::Value]| {
+        let file = sandbox.path(name);
+        std::fs::write(&file, lines.iter().map(|line| format!("{line}\n")).collect::<String>()).unwrap();
+        file.to_str().unwrap().to_owned()
+    };
+    let tool = |name: &str, description: &str| json!({"server": "files", "name": name, "description": description, "inputSchema": {"type": "object"}});
+    let tools = write("tools.jsonl", &[tool("read", "Read the file"), tool("delete", "Delete the file")]);
+    let lines = [
+        json!({"query": "read the file", "relevant": [["files:read"]]}),
+        json!({"query": "delete the file", "relevant": [["files:read"]]}),
+        json!({"query": "marry me", "relevant": []}),
+    ];
+    let queries = write("queries.jsonl", &lines);
+    let outcomes = sandbox.path("outcomes.jsonl");
+    let outcomes = outcomes.to_str().unwrap();
+    let command = ["eval", "--mode", "lexical", "--tools", &tools, "--queries", &queries];
+    let shown = sandbox.run(&[&command[..], &["--explain", "--outcomes", outcomes]].concat());
+    let shown = String::from_utf8(shown.stdout).unwrap();
+    let lost: Vec<&str> = shown.lines().take(3).map(str::trim).collect();
+    assert!(lost[0] == "delete the file" && lost[1].starts_with("1       files:delete"), "{shown}");
+    assert!(lost[2].starts_with("2 right files:read"), "{shown}");
+
+    let compared = sandbox.json(&[&command[..], &["--json", "--compare", outcomes]].concat());
+    assert_eq!(compared["queries"], 2, "only those for which something is right");
+    assert_eq!(compared["compared"]["h1"], json!({"then": 0.5, "now": 0.5, "p": 1.0}));
+    let other = write("other.jsonl", &[json!({"query": "another", "figures": [0, 0, 0, 0, 0, 0, 0]})]);
+    let refused = sandbox.run(&[&command[..], &["--compare", &other]].concat());
+    assert_eq!(refused.status.code(), Some(2));
+    assert!(String::from_utf8_lossy(&refused.stderr).contains("other.jsonl has none of these queries"));
+}
+
+#[test]
 fn the_model_is_listed_and_verified() {
     let sandbox = Sandbox::new(json!({}));
     let listed = sandbox.json(&["model", "list", "--json"]);

@@ -8,6 +8,9 @@ use serde::Serialize;
 /// Samples of the queries from which an interval is taken.
 const RESAMPLES: usize = 2_000;
 
+/// Names of the figures of a ranking, as JSON has them.
+pub(super) const FIGURES: [&str; 7] = ["h1", "h5", "r5", "r10", "ndcg5", "mrr", "server_h1"];
+
 /// Bins of the calibration error.
 const BINS: usize = 10;
 
@@ -33,6 +36,25 @@ impl Judged {
         let servers: HashSet<_> = slots.iter().flatten().map(|id| server(id)).collect();
         let right_server = ranked.first().is_some_and(|id| servers.contains(&server(id)));
         Self { filled, slots: slots.len(), right_server, confidence }
+    }
+
+    /// What the query was worth, in the order of [`FIGURES`].
+    pub(super) fn figures(&self) -> [f64; 7] {
+        let share = |test: bool| f64::from(u8::from(test));
+        [
+            share(self.hit_at(1)),
+            share(self.hit_at(5)),
+            self.recall_at(5),
+            self.recall_at(10),
+            self.ndcg_at_5(),
+            self.reciprocal_rank(),
+            share(self.right_server),
+        ]
+    }
+
+    /// The rank of the first tool in some slot, from 1 on.
+    pub(super) fn first_hit(&self) -> Option<usize> {
+        self.filled.iter().position(|slots| !slots.is_empty()).map(|rank| rank + 1)
     }
 
     /// Whether one of the first `k` is in some slot.
@@ -61,8 +83,7 @@ impl Judged {
     }
 
     fn reciprocal_rank(&self) -> f64 {
-        let first = self.filled.iter().position(|slots| !slots.is_empty());
-        first.map_or(0.0, |rank| ratio(1, rank + 1))
+        self.first_hit().map_or(0.0, |rank| ratio(1, rank))
     }
 }
 
@@ -98,22 +119,24 @@ pub(super) struct Metrics {
 impl Metrics {
     pub(super) fn of(judged: &[&Judged]) -> Self {
         let possible: Vec<&Judged> = judged.iter().copied().filter(|query| query.slots > 0).collect();
-        let mean = |value: &dyn Fn(&Judged) -> f64| {
-            let sum: f64 = possible.iter().map(|query| value(query)).sum();
-            #[expect(clippy::cast_precision_loss, reason = "counts are small")]
-            let count = possible.len().max(1) as f64;
-            sum / count
-        };
-        let share = |test: &dyn Fn(&Judged) -> bool| mean(&|query| f64::from(u8::from(test(query))));
+        #[expect(clippy::cast_precision_loss, reason = "counts are small")]
+        let count = possible.len().max(1) as f64;
+        let mut means = [0.0; 7];
+        for query in &possible {
+            for (mean, figure) in means.iter_mut().zip(query.figures()) {
+                *mean += figure / count;
+            }
+        }
+        let [h1, h5, r5, r10, ndcg5, mrr, server_h1] = means;
         Self {
             queries: judged.len(),
-            h1: share(&|query| query.hit_at(1)),
-            h5: share(&|query| query.hit_at(5)),
-            r5: mean(&|query| query.recall_at(5)),
-            r10: mean(&|query| query.recall_at(10)),
-            ndcg5: mean(&Judged::ndcg_at_5),
-            mrr: mean(&Judged::reciprocal_rank),
-            server_h1: share(&|query| query.right_server),
+            h1,
+            h5,
+            r5,
+            r10,
+            ndcg5,
+            mrr,
+            server_h1,
             ece: calibration_error(&possible),
             none_auroc: none_auroc(judged),
         }

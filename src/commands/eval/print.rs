@@ -1,0 +1,62 @@
+//! What `eval` prints, as a table or as JSON.
+
+use std::{collections::BTreeMap, io};
+
+use serde_json::json;
+
+use super::metrics::{FIGURES, Metrics};
+use crate::commands::output::Output;
+
+/// All that was measured.
+pub(super) struct Report<'a> {
+    pub(super) tools: usize,
+    pub(super) examples: usize,
+    /// Median time of a search after the embedding of a query, in ms.
+    pub(super) search_ms: f64,
+    pub(super) metrics: Metrics,
+    /// Between which values each of [`FIGURES`] lies.
+    pub(super) intervals: Option<[[f64; 2]; 7]>,
+    /// The figures of each part of the set.
+    pub(super) splits: BTreeMap<&'a str, Metrics>,
+}
+
+impl Report<'_> {
+    pub(super) fn print(&self, out: &mut Output) -> io::Result<()> {
+        if out.is_json() { self.print_json(out) } else { self.print_table(out) }
+    }
+
+    fn print_json(&self, out: &mut Output) -> io::Result<()> {
+        let mut value = json!({
+            "tools": self.tools, "examples": self.examples, "searchMs": self.search_ms, "splits": self.splits,
+        });
+        if let (Some(all), serde_json::Value::Object(measured)) = (value.as_object_mut(), json!(self.metrics))
+        {
+            all.extend(measured);
+            if let Some(intervals) = self.intervals {
+                let named = FIGURES.into_iter().zip(intervals).collect::<BTreeMap<_, _>>();
+                all.insert("intervals".to_owned(), json!(named));
+            }
+        }
+        out.json(&value)
+    }
+
+    fn print_table(&self, out: &mut Output) -> io::Result<()> {
+        let (queries, tools, examples) = (self.metrics.queries, self.tools, self.examples);
+        out.line(format!("{queries} queries over {tools} tools with {examples} examples"))?;
+        out.line(format!("search after the embedding of a query: median {:.2} ms", self.search_ms))?;
+        let row = |name: &str, metrics: &Metrics| {
+            [name.to_owned(), metrics.queries.to_string()].into_iter().chain(metrics.row()).collect()
+        };
+        let interval = |intervals: [[f64; 2]; 7]| {
+            let cells = intervals.map(|[low, high]| format!("{low:.2}-{high:.2}"));
+            ["95 %".to_owned(), String::new()].into_iter().chain(cells).collect()
+        };
+        let rows = std::iter::once(row("all", &self.metrics))
+            .chain(self.intervals.map(interval))
+            .chain(self.splits.iter().map(|(name, metrics)| row(name, metrics)));
+        out.table(
+            &["", "", "H@1", "H@5", "R@5", "R@10", "nDCG@5", "MRR", "server H@1", "ECE", "none AUROC"],
+            rows,
+        )
+    }
+}
