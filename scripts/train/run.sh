@@ -40,10 +40,7 @@ if [[ ! -f .train/operations.jsonl ]]; then
 fi
 
 stock=models/all-MiniLM-L6-v2
-for seed in 0 1; do
-  .train/venv/bin/python "$scripts/train.py" --shared "$shared" --stock "$stock" --operations .train/operations.jsonl \
-    --seed "$seed" --out ".train/model-$seed"
-done
-.train/venv/bin/python "$scripts/average.py" "$stock" .train/model .train/model-0 .train/model-1
+.train/venv/bin/python "$scripts/train.py" --shared "$shared" --stock "$stock" --operations .train/operations.jsonl \
+  --out .train/model
 .train/venv/bin/python "$scripts/quantize.py" .train/model "$out"
 .train/venv/bin/python "$scripts/evaluate.py" --shared "$shared" "$stock" .train/model "$out"

@@ -270,6 +270,6 @@ pub struct ExecuteSettings {
 
 impl Default for ExecuteSettings {
     fn default() -> Self {
-        Self { no_match_below: 0.08, ambiguous_below: 0.25, certain_from: 0.5, ambiguous_ratio: 1.5 }
+        Self { no_match_below: 0.15, ambiguous_below: 0.4, certain_from: 0.8, ambiguous_ratio: 1.5 }
     }
 }

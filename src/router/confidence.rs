@@ -22,8 +22,8 @@ pub struct Evidence {
 }
 
 /// Weights in the order of [`Evidence::features`], and the constant.
-const WEIGHTS: [f32; 4] = [3.72, 1.88, 1.47, 0.57];
-const CONSTANT: f32 = -3.54;
+const WEIGHTS: [f32; 4] = [3.715, 1.507, 1.121, 0.618];
+const CONSTANT: f32 = -3.08;
 
 impl Evidence {
     /// Evidence for a tool with that share and those views.

@@ -225,13 +225,14 @@ fn rank(snapshot: &Snapshot, parts: &[Part<'_>], scope: &Scope, limit: usize) ->
         whole.found(snapshot, POOL).chain(found).collect()
     };
     places.retain(|place| scope.admits(snapshot.tool(*place)));
+    let by_words = whole.vector.is_none();
     let scored: Vec<Scored> = places.iter().map(|place| whole.score(snapshot, *place)).collect();
     let whole: Vec<f32> = scored.iter().map(|scored| scored.score).collect();
     let clauses: Vec<Vec<f32>> = clauses
         .iter()
         .map(|clause| places.iter().map(|place| clause.score(snapshot, *place).score).collect())
         .collect();
-    ranking::rank(&whole, &clauses, limit)
+    ranking::rank(&whole, &clauses, by_words, limit)
         .into_iter()
         .map(|Ranked { at, score, share }| {
             let Scored { place, views, lexical, .. } = scored[at];

@@ -16,6 +16,12 @@ const SERVED: f32 = 0.04;
 /// what a fit of the scores to the labelled sets gives.
 const SHARPNESS: f32 = 20.0;
 
+/// Score at which a tool is no likelier than that nothing fits: so the share of the best of a few tools
+/// is small where none is near.
+const NOTHING: f32 = 0.45;
+/// The same where words alone are searched, which score lower.
+const NOTHING_BY_WORDS: f32 = 0.0;
+
 /// A tool in its place of the order.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(super) struct Ranked {
@@ -23,20 +29,22 @@ pub(super) struct Ranked {
     pub at: usize,
     /// What it was ranked by; falls from one to the next.
     pub score: f32,
-    /// Its share among all tools for what it was taken for, the task or a clause: 1 when no other comes
-    /// near, a half when another is as good.
+    /// Its share among all tools and none for what it was taken for, the task or a clause: nearly 1 when
+    /// no other comes near, a half when another is as good.
     pub share: f32,
 }
 
-/// The best `limit` tools. `whole` holds their scores for the task, `clauses` those for each clause.
-pub(super) fn rank(whole: &[f32], clauses: &[Vec<f32>], limit: usize) -> Vec<Ranked> {
+/// The best `limit` tools. `whole` holds their scores for the task, `clauses` those for each clause,
+/// `by_words` tells that vectors have no part in them.
+pub(super) fn rank(whole: &[f32], clauses: &[Vec<f32>], by_words: bool, limit: usize) -> Vec<Ranked> {
     let fits: Vec<Vec<f32>> = match clauses {
         [] => vec![whole.to_vec()],
         clauses => clauses.iter().map(|clause| fits(whole, clause)).collect(),
     };
     // Where nothing else waits to be served, one more tool takes nothing from the next.
     let served = if clauses.is_empty() { 0.0 } else { SERVED };
-    let totals: Vec<(f32, f32)> = fits.iter().map(|fits| belief(fits)).collect();
+    let nothing = if by_words { NOTHING_BY_WORDS } else { NOTHING };
+    let totals: Vec<(f32, f32)> = fits.iter().map(|fits| belief(fits, nothing)).collect();
     let mut taken = vec![false; whole.len()];
     let mut cost = vec![0.0; fits.len()];
     let mut ranked = Vec::with_capacity(limit.min(whole.len()));
@@ -60,10 +68,11 @@ pub(super) fn rank(whole: &[f32], clauses: &[Vec<f32>], limit: usize) -> Vec<Ran
     ranked
 }
 
-/// The highest score, and the sum of all beliefs when that of the highest is 1.
-fn belief(scores: &[f32]) -> (f32, f32) {
+/// The highest score, and the sum of all beliefs, that in `nothing` included, when that of the highest is 1.
+fn belief(scores: &[f32], nothing: f32) -> (f32, f32) {
     let highest = scores.iter().copied().fold(f32::MIN, f32::max);
-    (highest, scores.iter().map(|score| (SHARPNESS * (score - highest)).exp()).sum())
+    let believed = scores.iter().chain([&nothing]).map(|score| (SHARPNESS * (score - highest)).exp());
+    (highest, believed.sum())
 }
 
 /// How well each tool does a clause, which is understood within the task.
@@ -93,24 +102,28 @@ mod tests {
     use super::*;
 
     fn order(whole: &[f32], clauses: &[Vec<f32>]) -> Vec<usize> {
-        rank(whole, clauses, 10).into_iter().map(|ranked| ranked.at).collect()
+        rank(whole, clauses, false, 10).into_iter().map(|ranked| ranked.at).collect()
     }
 
     #[test]
     fn a_task_of_one_clause_is_ordered_by_score() {
         assert_eq!(order(&[0.2, 0.9, 0.5], &[]), [1, 2, 0]);
-        assert_eq!(rank(&[0.2, 0.9, 0.5], &[], 2).len(), 2);
-        assert_eq!(rank(&[0.4], &[], 5), [Ranked { at: 0, score: 0.4, share: 1.0 }]);
-        assert_eq!(rank(&[], &[], 5), []);
+        assert_eq!(rank(&[0.2, 0.9, 0.5], &[], false, 2).len(), 2);
+        assert_eq!(rank(&[NOTHING], &[], false, 5), [Ranked { at: 0, score: NOTHING, share: 0.5 }]);
+        assert_eq!(rank(&[], &[], false, 5), []);
     }
 
     #[test]
-    fn the_share_is_that_among_all_tools() {
-        let shares =
-            |scores: &[f32]| rank(scores, &[], 3).iter().map(|found| found.share).collect::<Vec<_>>();
-        assert_eq!(shares(&[0.7, 0.7]), [0.5, 0.5]);
-        let shares = shares(&[0.7, 0.6, 0.1]);
-        assert!((shares.iter().sum::<f32>() - 1.0).abs() < 1e-6 && shares[0] > 0.85, "{shares:?}");
+    fn the_share_is_that_among_all_tools_and_none() {
+        let shares = |scores: &[f32], by_words| -> Vec<f32> {
+            rank(scores, &[], by_words, 3).iter().map(|found| found.share).collect()
+        };
+        let equal = shares(&[0.9, 0.9], false);
+        assert!(equal.iter().all(|share| (share - 0.5).abs() < 0.01), "{equal:?}");
+        let clear = shares(&[0.9, 0.8, 0.3], false);
+        assert!((clear.iter().sum::<f32>() - 1.0).abs() < 0.01 && clear[0] > 0.85, "{clear:?}");
+        assert!(shares(&[0.2, 0.1, 0.1], false)[0] < 0.01);
+        assert!(shares(&[0.2, 0.1, 0.1], true)[0] > 0.7);
     }
 
     #[test]
@@ -130,7 +143,7 @@ mod tests {
         ) {
             let whole: Vec<f32> = scores.iter().map(|scores| scores[0]).collect();
             let clauses = [1, 2].map(|clause| scores.iter().map(|scores| scores[clause]).collect());
-            let ranked = rank(&whole, &clauses, limit);
+            let ranked = rank(&whole, &clauses, false, limit);
             prop_assert_eq!(ranked.len(), limit.min(scores.len()));
             prop_assert!(ranked.is_sorted_by(|left, right| left.score >= right.score));
             let mut places: Vec<usize> = ranked.iter().map(|ranked| ranked.at).collect();

@@ -129,7 +129,8 @@ fn two_rankings_are_compared_query_by_query_and_what_is_lost_is_explained() {
     let sandbox = Sandbox::new(json!({}));
     let write = |name: &str, lines: &[serde_json::Value]| {
         let file = sandbox.path(name);
-        std::fs::write(&file, lines.iter().map(|line| format!("{line}\n")).collect::<String>()).unwrap();
+        let lines: Vec<String> = lines.iter().map(ToString::to_string).collect();
+        std::fs::write(&file, lines.join("\n")).unwrap();
         file.to_str().unwrap().to_owned()
     };
     let tool = |name: &str, description: &str| json!({"server": "files", "name": name, "description": description, "inputSchema": {"type": "object"}});
