@@ -157,6 +157,12 @@ impl Connection {
                     let limit = if until <= silent_until { self.timeouts().call_total } else { self.timeouts().call };
                     return Err(self.timed_out(tool, limit));
                 }
+                // A request that comes to the session just as it ends may be kept there with nobody to
+                // answer it.
+                () = self.ended() => {
+                    let answer = timeout(Duration::ZERO, &mut response).await;
+                    return self.raw_result(tool, answer.unwrap_or(Err(ServiceError::TransportClosed))).await;
+                }
                 () = caller.cancel.cancelled() => {
                     self.tell_cancelled(id, "the caller cancelled");
                     self.note_cancelled();
