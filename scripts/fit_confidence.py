@@ -88,11 +88,14 @@ def judge(weights, lines):
     return f"ECE {error:.3f}, confidence {mean:.3f}, right {len(rights) / len(told):.3f}, told apart {wins / pairs:.3f}"
 
 
+def labelled_set(path):
+    return Path(path).stem.split("-")[0]
+
+
 def main(paths):
     files = {path: load(path) for path in paths}
-    name = lambda path: Path(path).stem.split("-")[0]
     for path, lines in files.items():
-        others = fit([other for its, other in files.items() if name(its) != name(path)])
+        others = fit([other for its, other in files.items() if labelled_set(its) != labelled_set(path)])
         print(f"{path}: fitted on the other sets: {judge(others, lines)}")
     weights = fit(list(files.values()))
     for path, lines in files.items():

@@ -11,7 +11,7 @@ use crate::index::fuse::Views;
 /// What the confidence is computed from.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Evidence {
-    /// The tool's share among all: high when no other comes near.
+    /// The tool's share among all and none: high when it is near and no other comes close.
     pub share: f32,
     /// Cosine of its nearest example, of its text where it has none; 0 when it has no vector.
     pub best: f32,
