@@ -34,6 +34,10 @@ pub enum Purpose {
     Document,
 }
 
+/// A part of a vector of length 1 that is nearer to 0 than this changes no cosine. Some models have parts
+/// that are always about 1e-38, and products with such numbers take a processor many times as long.
+const NEGLIGIBLE: f32 = 1e-15;
+
 /// A vector of length 1 with finite values, so that a dot product is the cosine.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Embedding(Vec<f32>);
@@ -47,6 +51,9 @@ impl Embedding {
         }
         for value in &mut values {
             *value /= norm;
+            if value.abs() < NEGLIGIBLE {
+                *value = 0.0;
+            }
         }
         Some(Self(values))
     }
@@ -139,4 +146,22 @@ pub enum EmbedError {
 
 fn list(folders: &[PathBuf]) -> String {
     folders.iter().map(|folder| folder.display().to_string()).collect::<Vec<_>>().join(", ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_vector_has_length_1_and_no_part_that_is_nearly_0() {
+        let embedding = Embedding::normalized(vec![3.0, 1e-37, -4.0, -1e-20]).unwrap();
+        let expected = [0.6, 0.0, -0.8, 0.0];
+        let apart =
+            embedding.as_slice().iter().zip(expected).map(|(left, right): (_, f32)| (left - right).abs());
+        assert!(apart.fold(0.0, f32::max) < 1e-6);
+        assert_eq!(embedding.as_slice()[1].to_bits(), 0);
+        for none in [vec![], vec![0.0; 3], vec![f32::NAN, 1.0], vec![f32::INFINITY]] {
+            assert_eq!(Embedding::normalized(none), None);
+        }
+    }
 }

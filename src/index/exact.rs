@@ -23,18 +23,33 @@ impl Exact {
 
 impl VectorIndex for Exact {
     fn search(&self, query: &[f32], count: usize) -> Vec<Hit> {
-        let score = |(row, values): (usize, &[f32])| Hit { row, score: dot(query, values) };
-        let mut hits: Vec<Hit> = if self.vectors.len() >= PARALLEL_FROM {
-            let dimensions = self.vectors.dimensions();
-            self.vectors.values().par_chunks_exact(dimensions).enumerate().map(score).collect()
-        } else {
-            self.vectors.rows().enumerate().map(score).collect()
-        };
-        if count < hits.len() {
-            hits.select_nth_unstable_by(count, best_first);
-            hits.truncate(count);
-        }
-        hits.sort_unstable_by(best_first);
-        hits
+        self.search_each(&[(query, count)]).pop().unwrap_or_default()
     }
+
+    // One pass: reading the rows from memory costs more than comparing them.
+    fn search_each(&self, queries: &[(&[f32], usize)]) -> Vec<Vec<Hit>> {
+        let compare = |values| queries.iter().map(move |(query, _)| dot(query, values));
+        // `[rows, queries]`.
+        let scores: Vec<f32> = if self.vectors.len() >= PARALLEL_FROM {
+            let rows = self.vectors.values().par_chunks_exact(self.vectors.dimensions());
+            rows.flat_map_iter(compare).collect()
+        } else {
+            self.vectors.rows().flat_map(compare).collect()
+        };
+        let of_query = |(at, (_, count)): (usize, &(&[f32], usize))| {
+            let scores = scores.iter().skip(at).step_by(queries.len()).enumerate();
+            best(scores.map(|(row, score)| Hit { row, score: *score }).collect(), *count)
+        };
+        queries.iter().enumerate().map(of_query).collect()
+    }
+}
+
+/// The best `count` of the hits, in order.
+fn best(mut hits: Vec<Hit>, count: usize) -> Vec<Hit> {
+    if count < hits.len() {
+        hits.select_nth_unstable_by(count, best_first);
+        hits.truncate(count);
+    }
+    hits.sort_unstable_by(best_first);
+    hits
 }

@@ -85,6 +85,11 @@ pub struct Hit {
 pub trait VectorIndex: Send + Sync {
     /// Up to `count` rows, best first. `query` has length 1 and the index's dimensions.
     fn search(&self, query: &[f32], count: usize) -> Vec<Hit>;
+
+    /// The same for each query with its count.
+    fn search_each(&self, queries: &[(&[f32], usize)]) -> Vec<Vec<Hit>> {
+        queries.iter().map(|(query, count)| self.search(query, *count)).collect()
+    }
 }
 
 /// The index for that many vectors: exact below `hnsw_threshold`, where a scan is as fast.

@@ -1,12 +1,12 @@
 //! The catalog in memory at one moment: never changed, only replaced, so that readers never wait.
 
 use std::{
-    collections::{BTreeMap, HashMap, HashSet},
+    collections::{BTreeMap, BTreeSet, HashMap},
     ops::Range,
     sync::Arc,
 };
 
-use super::{Hit, VectorIndex, Vectors, dot, fuse::Views};
+use super::{VectorIndex, Vectors, dot, fuse::Views};
 use crate::catalog::{CachedServer, StoredTool, Tool, text};
 
 /// All tools that can be found, with what they are found by.
@@ -158,18 +158,14 @@ impl Snapshot {
             .map(|(stored, examples)| (stored, examples.iter().map(String::as_str).collect()))
     }
 
-    /// Places of some tools of which a text or an example is near to a query, nearest first.
-    pub fn nearest(&self, query: &[f32], count: usize) -> Vec<usize> {
-        let Some(meaning) = &self.meaning else { return Vec::new() };
-        let mut places = Vec::with_capacity(count);
-        let mut seen = HashSet::new();
-        for Hit { row, .. } in meaning.index.search(query, count * ROWS_PER_TOOL) {
-            let place = meaning.tool_of_row[row];
-            if seen.insert(place) {
-                places.push(place);
-            }
-        }
-        places
+    /// Places of the tools of which a text or an example is nearest to a query, for each query with the
+    /// number that is wanted.
+    pub fn nearest(&self, queries: &[(&[f32], usize)]) -> BTreeSet<usize> {
+        let Some(meaning) = &self.meaning else { return BTreeSet::new() };
+        let rows: Vec<(&[f32], usize)> =
+            queries.iter().map(|(query, count)| (*query, count * ROWS_PER_TOOL)).collect();
+        let hits = meaning.index.search_each(&rows).into_iter().flatten();
+        hits.map(|hit| meaning.tool_of_row[hit.row]).collect()
     }
 
     /// How near one tool is to a query; none when the tool has no vector.

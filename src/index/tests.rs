@@ -71,6 +71,18 @@ proptest! {
     }
 
     #[test]
+    fn several_queries_at_once_find_what_each_finds_alone(
+        seed in 0_u64..1000, rows in 0_usize..60, counts in prop::collection::vec(0_usize..70, 0..4)
+    ) {
+        let vectors = clustered(rows, 24, seed);
+        let asked = clustered(counts.len(), 24, seed + 1);
+        let queries: Vec<(&[f32], usize)> = asked.rows().zip(counts).collect();
+        let exact = Exact::new(Arc::new(vectors));
+        let alone: Vec<Vec<Hit>> = queries.iter().map(|(query, count)| exact.search(query, *count)).collect();
+        prop_assert_eq!(exact.search_each(&queries), alone);
+    }
+
+    #[test]
     fn dot_is_the_sum_of_products(pairs in prop::collection::vec((-1.0_f32..1.0, -1.0_f32..1.0), 0..100)) {
         let (left, right): (Vec<f32>, Vec<f32>) = pairs.iter().copied().unzip();
         let expected: f64 = pairs.iter().map(|(a, b)| f64::from(*a) * f64::from(*b)).sum();

@@ -203,36 +203,42 @@ impl<'a> Part<'a> {
         Self { vector, bm25 }
     }
 
-    /// Places of tools that either search finds.
-    fn found(&self, snapshot: &Snapshot, count: usize) -> impl Iterator<Item = usize> {
-        let near = self.vector.map(|vector| snapshot.nearest(vector, count)).unwrap_or_default();
-        near.into_iter().chain(self.bm25.keys().copied())
-    }
-
     fn score(&self, snapshot: &Snapshot, place: usize) -> Scored {
         Scored::new(snapshot, place, self.vector, self.bm25.get(&place).copied().unwrap_or_default())
     }
+}
+
+/// Places of the tools that either search finds for any part.
+fn found(snapshot: &Snapshot, parts: &[Part<'_>]) -> BTreeSet<usize> {
+    let pools = iter::once(POOL).chain(iter::repeat(POOL_OF_CLAUSE));
+    let queries: Vec<(&[f32], usize)> =
+        parts.iter().zip(pools).filter_map(|(part, pool)| Some((part.vector?, pool))).collect();
+    let by_words = parts.iter().flat_map(|part| part.bm25.keys().copied());
+    snapshot.nearest(&queries).into_iter().chain(by_words).collect()
 }
 
 /// Puts both searches together: all tools that either finds for any part, each with all scores.
 /// `parts` is the task, then its clauses.
 fn rank(snapshot: &Snapshot, parts: &[Part<'_>], scope: &Scope, limit: usize) -> Vec<Candidate> {
     let Some((whole, clauses)) = parts.split_first() else { return Vec::new() };
-    let mut places: BTreeSet<usize> = if scope.servers.is_some() && whole.vector.is_some() {
+    let by_words = whole.vector.is_none();
+    let mut places: BTreeSet<usize> = if scope.servers.is_some() && !by_words {
         (0..snapshot.len()).collect()
     } else {
-        let found = clauses.iter().flat_map(|clause| clause.found(snapshot, POOL_OF_CLAUSE));
-        whole.found(snapshot, POOL).chain(found).collect()
+        found(snapshot, parts)
     };
     places.retain(|place| scope.admits(snapshot.tool(*place)));
-    let by_words = whole.vector.is_none();
-    let scored: Vec<Scored> = places.iter().map(|place| whole.score(snapshot, *place)).collect();
-    let whole: Vec<f32> = scored.iter().map(|scored| scored.score).collect();
-    let clauses: Vec<Vec<f32>> = clauses
-        .iter()
-        .map(|clause| places.iter().map(|place| clause.score(snapshot, *place).score).collect())
-        .collect();
-    ranking::rank(&whole, &clauses, by_words, limit)
+    let mut scored: Vec<Scored> = Vec::with_capacity(places.len());
+    let mut by_clause = vec![Vec::with_capacity(places.len()); clauses.len()];
+    // Tool by tool, so that its vectors are read from memory once.
+    for place in places {
+        scored.push(whole.score(snapshot, place));
+        for (clause, scores) in clauses.iter().zip(&mut by_clause) {
+            scores.push(clause.score(snapshot, place).score);
+        }
+    }
+    let by_task: Vec<f32> = scored.iter().map(|scored| scored.score).collect();
+    ranking::rank(&by_task, &by_clause, by_words, limit)
         .into_iter()
         .map(|Ranked { at, score, share }| {
             let Scored { place, views, lexical, .. } = scored[at];
