@@ -10,6 +10,7 @@
 //! | [`catalog`] | tool records and their SQLite store |
 //! | [`embed`] | model files, the encoder, its worker thread |
 //! | [`examples`] | example tasks: where they come from, where they are kept, which are good |
+//! | [`weights`] | the numbers that ranking and confidence depend on |
 //! | [`index`] | vector and word search, kept in step with the children |
 //! | [`router`] | from a task to ranked tools with a confidence |
 //! | [`execute`] | from a ranked tool to a call, or to what is missing for one |
@@ -35,3 +36,4 @@ pub mod report;
 pub mod router;
 pub mod server;
 pub mod telemetry;
+pub mod weights;

@@ -1,9 +1,9 @@
 //! `orchestrator search`: ranked tools for a text, with what they were ranked by.
 
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::{Context, UsageError, output::Output};
-use crate::{cli::Exit, execute::CandidateView, report};
+use crate::{cli::Exit, execute::CandidateView, report, router::explain::Explanation};
 
 /// Options of `search`.
 #[derive(Debug, clap::Args)]
@@ -16,6 +16,9 @@ pub struct Arguments {
     /// How many tools to show
     #[arg(long, default_value_t = 10, value_name = "N")]
     limit: usize,
+    /// Show why each tool stands where it does: the facts, what each counts, and their sum
+    #[arg(long)]
+    explain: bool,
 }
 
 /// Ranks tools and prints them.
@@ -37,10 +40,24 @@ pub async fn run(arguments: Arguments, context: Context, out: &mut Output) -> an
         tracing::warn!("searched by words only: {}", report::chain(&**reason));
     }
     let views: Vec<CandidateView> = route.candidates.iter().map(CandidateView::from).collect();
+    let explanations = route.candidates.iter().map(Explanation::from);
     if out.is_json() {
         let degraded = route.degraded.as_ref().map(|reason| report::chain(&**reason));
-        out.json(&json!({"query": arguments.query, "results": views, "timings": route.timings, "degraded": degraded}))?;
-    } else {
+        let mut results: Vec<Value> = views.iter().map(|view| json!(view)).collect();
+        if arguments.explain {
+            for (result, explanation) in results.iter_mut().zip(explanations) {
+                result["explanation"] = json!(explanation);
+            }
+        }
+        out.json(&json!({"query": arguments.query, "results": results, "timings": route.timings, "degraded": degraded}))?;
+    } else if arguments.explain {
+        for (view, explanation) in views.iter().zip(explanations) {
+            out.line(format!("{}:{}  {:.2}", view.tool.server, view.tool.tool, view.confidence))?;
+            for line in explanation.lines() {
+                out.line(format!("  {line}"))?;
+            }
+        }
+    } else if !views.is_empty() {
         let rows = views.iter().map(|view| {
             vec![
                 format!("{}:{}", view.tool.server, view.tool.tool),

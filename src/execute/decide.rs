@@ -169,7 +169,17 @@ mod tests {
         let definition = Definition::new(name, "", Arc::new(object(schema)));
         let evidence = Evidence::new(0.0, None);
         let tool = Tool::new("s", definition);
-        Candidate { tool, confidence, score: 0.0, views: None, dense: None, lexical: 0.0, evidence }
+        Candidate {
+            tool,
+            confidence,
+            score: 0.0,
+            views: None,
+            dense: None,
+            lexical: 0.0,
+            evidence,
+            example: None,
+            clause: None,
+        }
     }
 
     fn settings() -> ExecuteSettings {

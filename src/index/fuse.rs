@@ -5,12 +5,7 @@
 //! everything. `bm25 / (bm25 + 60)` lies between 0 and 1, is nearly straight where most
 //! scores lie, and grows slowly above.
 
-/// BM25 at which the lexical part is half of its most. A round number, chosen on the labelled sets of
-/// `../shared/eval`; anything from 25 to 80 does nearly as well.
-const HALF: f32 = 60.0;
-/// What examples are taken to add to the cosine of a tool that has none yet: else a tool that somebody
-/// taught would come before a better one that nobody did.
-const UNTAUGHT: f32 = 0.1;
+use crate::weights::weights;
 
 /// How near a tool is to a task, each as a cosine.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -26,6 +21,8 @@ pub struct Views {
 pub struct ExampleViews {
     /// The nearest.
     pub best: f32,
+    /// Which of them that is.
+    pub nearest: usize,
     /// All of them on average.
     pub mean: f32,
 }
@@ -33,21 +30,23 @@ pub struct ExampleViews {
 impl Views {
     /// Views of a tool with those cosines of its examples.
     pub fn new(text: f32, examples: impl Iterator<Item = f32>) -> Self {
-        let (mut best, mut sum, mut count) = (f32::MIN, 0.0, 0.0);
-        for cosine in examples {
-            best = best.max(cosine);
+        let (mut best, mut nearest, mut sum, mut count) = (f32::MIN, 0, 0.0, 0.0);
+        for (at, cosine) in examples.enumerate() {
+            if cosine > best {
+                (best, nearest) = (cosine, at);
+            }
             sum += cosine;
             count += 1.0;
         }
-        let examples = (count > 0.0).then(|| ExampleViews { best, mean: sum / count });
+        let examples = (count > 0.0).then(|| ExampleViews { best, nearest, mean: sum / count });
         Self { text, examples }
     }
 
     /// All of them in one: their average.
     pub fn dense(&self) -> f32 {
         match self.examples {
-            Some(ExampleViews { best, mean }) => (self.text + best + mean) / 3.0,
-            None => self.text + UNTAUGHT,
+            Some(ExampleViews { best, mean, .. }) => (self.text + best + mean) / 3.0,
+            None => self.text + weights().tool.untaught,
         }
     }
 }
@@ -55,7 +54,7 @@ impl Views {
 /// BM25 brought to the range 0 to 1.
 pub fn saturate(bm25: f32) -> f32 {
     let bm25 = bm25.max(0.0);
-    bm25 / (bm25 + HALF)
+    bm25 / (bm25 + weights().tool.half_of_words)
 }
 
 /// The score by which tools are ranked, from the average of the views and the saturated BM25. Without
@@ -90,7 +89,8 @@ mod tests {
         let untaught = Views::new(0.4, std::iter::empty());
         assert!(untaught.dense() > taught.dense());
         assert_eq!(untaught.examples, None);
-        let ExampleViews { best, mean } = taught.examples.unwrap();
+        let ExampleViews { best, nearest, mean } = taught.examples.unwrap();
+        assert_eq!(nearest, 0);
         assert!((best - 0.35).abs() < 1e-6 && (mean - 0.2833).abs() < 1e-3);
     }
 }

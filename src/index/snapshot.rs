@@ -27,8 +27,8 @@ struct Meaning {
     index: Box<dyn VectorIndex>,
     /// Rows of each tool: first its own text, then its examples. Empty when its text has no vector.
     rows_of_tool: Vec<Range<usize>>,
-    /// Tool of each row.
-    tool_of_row: Vec<usize>,
+    /// Tool of each row, and which of its examples it is; 0 for its text as well.
+    source_of_row: Vec<(usize, usize)>,
 }
 
 /// Rows that are looked at for each tool that is wanted: a tool may have several among the nearest.
@@ -59,24 +59,24 @@ impl Snapshot {
     ) -> Self {
         let mut vectors = Vectors::new(dimensions);
         let mut rows_of_tool = Vec::with_capacity(self.tools.len());
-        let mut tool_of_row = Vec::with_capacity(self.tools.len());
+        let mut source_of_row = Vec::with_capacity(self.tools.len());
         for (at, stored) in self.tools.iter().enumerate() {
-            let first = tool_of_row.len();
+            let first = source_of_row.len();
             if let Some(own) = by_text.get(&stored.tool.text_hash) {
                 vectors.push(own);
-                tool_of_row.push(at);
-                for example in &self.examples[at] {
+                source_of_row.push((at, 0));
+                for (number, example) in self.examples[at].iter().enumerate() {
                     if let Some(vector) = by_text.get(&text::example_hash(example)) {
                         vectors.push(vector);
-                        tool_of_row.push(at);
+                        source_of_row.push((at, number));
                     }
                 }
             }
-            rows_of_tool.push(first..tool_of_row.len());
+            rows_of_tool.push(first..source_of_row.len());
         }
         let vectors = Arc::new(vectors);
         let index = super::build(Arc::clone(&vectors), hnsw_threshold);
-        self.meaning = Some(Meaning { vectors, index, rows_of_tool, tool_of_row });
+        self.meaning = Some(Meaning { vectors, index, rows_of_tool, source_of_row });
         self
     }
 
@@ -165,7 +165,7 @@ impl Snapshot {
         let rows: Vec<(&[f32], usize)> =
             queries.iter().map(|(query, count)| (*query, count * ROWS_PER_TOOL)).collect();
         let hits = meaning.index.search_each(&rows).into_iter().flatten();
-        hits.map(|hit| meaning.tool_of_row[hit.row]).collect()
+        hits.map(|hit| meaning.source_of_row[hit.row].0).collect()
     }
 
     /// How near one tool is to a query; none when the tool has no vector.
@@ -175,6 +175,13 @@ impl Snapshot {
         let mut cosines = rows.map(|row| dot(query, meaning.vectors.row(row)));
         let text = cosines.next()?;
         Some(Views::new(text, cosines))
+    }
+
+    /// The example that is nearest according to the views of the tool at a place.
+    pub fn example_of(&self, at: usize, views: &Views) -> Option<&str> {
+        let meaning = self.meaning.as_ref()?;
+        let row = meaning.rows_of_tool[at].start + 1 + views.examples?.nearest;
+        Some(&self.examples[at][meaning.source_of_row[row].1])
     }
 
     /// The nearest example of another tool than the one at `at`: that tool's place, and the cosine.

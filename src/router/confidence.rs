@@ -6,7 +6,8 @@
 //! fourth, seal-tools, is made up and far easier than what people ask, and would make all others look
 //! too sure.
 
-use crate::index::fuse::Views;
+use super::explain::Term;
+use crate::{index::fuse::Views, weights::weights};
 
 /// What the confidence is computed from.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -21,10 +22,6 @@ pub struct Evidence {
     pub taught: f32,
 }
 
-/// Weights in the order of [`Evidence::features`], and the constant.
-const WEIGHTS: [f32; 4] = [3.715, 1.507, 1.121, 0.618];
-const CONSTANT: f32 = -3.08;
-
 impl Evidence {
     /// Evidence for a tool with that share and those views.
     pub fn new(share: f32, views: Option<Views>) -> Self {
@@ -35,14 +32,26 @@ impl Evidence {
         }
     }
 
-    /// The facts as numbers, in the order of the weights.
-    pub fn features(&self) -> [f32; 4] {
-        [self.share, self.best, self.mean, self.taught]
+    /// The facts as numbers, by name.
+    pub fn features(&self) -> [(&'static str, f32); 4] {
+        [("share", self.share), ("best", self.best), ("mean", self.mean), ("taught", self.taught)]
+    }
+
+    /// What adds up to the confidence, as log-odds.
+    pub(super) fn terms(&self) -> Vec<Term> {
+        let weights = &weights().confidence;
+        vec![
+            Term::new("share among all tools and none", self.share, weights.share),
+            Term::new("nearest example or text", self.best, weights.best),
+            Term::new("examples on average or text", self.mean, weights.mean),
+            Term::new("has examples", self.taught, weights.taught),
+            Term::new("constant", 1.0, weights.constant),
+        ]
     }
 }
 
 /// The probability that the tool does the task, 0 to 1.
 pub fn of(evidence: &Evidence) -> f32 {
-    let sum: f32 = evidence.features().iter().zip(WEIGHTS).map(|(value, weight)| value * weight).sum();
-    1.0 / (1.0 + (-(sum + CONSTANT)).exp())
+    let sum: f32 = evidence.terms().iter().map(|term| term.adds).sum();
+    1.0 / (1.0 + (-sum).exp())
 }

@@ -3,6 +3,7 @@
 
 mod clauses;
 pub mod confidence;
+pub mod explain;
 mod ranking;
 
 use std::{
@@ -58,6 +59,21 @@ pub struct Candidate {
     pub lexical: f32,
     /// What the confidence was computed from.
     pub evidence: Evidence,
+    /// Its example that is nearest to the task.
+    pub example: Option<String>,
+    /// What it was taken for, where the task has several clauses.
+    pub clause: Option<ClauseMatch>,
+}
+
+/// The clause of a task that a tool was taken for.
+#[derive(Debug, Clone, PartialEq)]
+pub struct ClauseMatch {
+    /// Its words.
+    pub text: String,
+    /// The tool's score for it, brought to the level of its scores for the task.
+    pub score: f32,
+    /// Tools that were taken for it before.
+    pub served: usize,
 }
 
 /// Time of each stage, in ms.
@@ -159,10 +175,12 @@ impl Router {
         };
         let snapshot = self.library.snapshot();
         let mut words = words.into_iter();
-        let parts: Vec<Part> = (0..parts.len())
-            .map(|at| {
+        let parts: Vec<Part> = parts
+            .iter()
+            .enumerate()
+            .map(|(at, text)| {
                 let vector = embeddings.as_ref().map(|embeddings| embeddings[at].as_slice());
-                Part::new(&snapshot, vector, words.next().unwrap_or_default())
+                Part::new(&snapshot, text, vector, words.next().unwrap_or_default())
             })
             .collect();
         let candidates = rank(&snapshot, &parts, scope, limit);
@@ -189,18 +207,19 @@ impl Router {
 
 /// What was found for the task, or for a clause of it.
 struct Part<'a> {
+    text: &'a str,
     vector: Option<&'a [f32]>,
     /// By place in the snapshot.
     bm25: HashMap<usize, f32>,
 }
 
 impl<'a> Part<'a> {
-    fn new(snapshot: &Snapshot, vector: Option<&'a [f32]>, words: HashMap<i64, f32>) -> Self {
+    fn new(snapshot: &Snapshot, text: &'a str, vector: Option<&'a [f32]>, words: HashMap<i64, f32>) -> Self {
         let bm25 = words
             .into_iter()
             .filter_map(|(row_id, score)| Some((snapshot.place_of_row_id(row_id)?, score)))
             .collect();
-        Self { vector, bm25 }
+        Self { text, vector, bm25 }
     }
 
     fn score(&self, snapshot: &Snapshot, place: usize) -> Scored {
@@ -240,7 +259,7 @@ fn rank(snapshot: &Snapshot, parts: &[Part<'_>], scope: &Scope, limit: usize) ->
     let by_task: Vec<f32> = scored.iter().map(|scored| scored.score).collect();
     ranking::rank(&by_task, &by_clause, by_words, limit)
         .into_iter()
-        .map(|Ranked { at, score, share }| {
+        .map(|Ranked { at, score, share, clause }| {
             let Scored { place, views, lexical, .. } = scored[at];
             let evidence = Evidence::new(share, views);
             Candidate {
@@ -251,6 +270,12 @@ fn rank(snapshot: &Snapshot, parts: &[Part<'_>], scope: &Scope, limit: usize) ->
                 dense: views.map(|views| views.dense()),
                 lexical,
                 evidence,
+                example: views.and_then(|views| snapshot.example_of(place, &views)).map(str::to_owned),
+                clause: clause.map(|taken| ClauseMatch {
+                    text: clauses[taken.at].text.to_owned(),
+                    score: taken.score,
+                    served: taken.served,
+                }),
             }
         })
         .collect()

@@ -3,24 +3,7 @@
 //! A task of several steps wants tools that cover it, not five for its first verb: the next in order is
 //! the tool that does most for a clause, where a clause that was served already counts less.
 
-/// Share of a clause in a tool's score for it, the rest is the task's. Chosen on the labelled sets of
-/// `../shared/eval` like the two below: from .3 to .5 all do nearly as well.
-const CLAUSE: f32 = 0.3;
-/// Tools whose average score is the level of a clause. A short text is nearer to everything than a long
-/// one, so each clause is brought to the level of the task.
-const LEVEL: usize = 40;
-/// What each tool that was taken for a clause takes from the others for it.
-const SERVED: f32 = 0.04;
-
-/// By how much more a tool's share of the belief grows with its score: `exp(SHARPNESS * score)`. About
-/// what a fit of the scores to the labelled sets gives.
-const SHARPNESS: f32 = 20.0;
-
-/// Score at which a tool is no likelier than that nothing fits: so the share of the best of a few tools
-/// is small where none is near.
-const NOTHING: f32 = 0.45;
-/// The same where words alone are searched, which score lower.
-const NOTHING_BY_WORDS: f32 = 0.0;
+use crate::weights::weights;
 
 /// A tool in its place of the order.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -32,27 +15,45 @@ pub(super) struct Ranked {
     /// Its share among all tools and none for what it was taken for, the task or a clause: nearly 1 when
     /// no other comes near, a half when another is as good.
     pub share: f32,
+    /// The clause that it was taken for, where there are any.
+    pub clause: Option<Taken>,
+}
+
+/// For which clause a tool was taken.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(super) struct Taken {
+    /// Which of the clauses.
+    pub at: usize,
+    /// The tool's score for it, brought to the level of the task.
+    pub score: f32,
+    /// Tools that were taken for it before.
+    pub served: usize,
 }
 
 /// The best `limit` tools. `whole` holds their scores for the task, `clauses` those for each clause,
 /// `by_words` tells that vectors have no part in them.
 pub(super) fn rank(whole: &[f32], clauses: &[Vec<f32>], by_words: bool, limit: usize) -> Vec<Ranked> {
-    let fits: Vec<Vec<f32>> = match clauses {
+    let weights = weights();
+    // At the level of the task.
+    let lifted: Vec<Vec<f32>> = clauses.iter().map(|clause| lifted(whole, clause)).collect();
+    let fits: Vec<Vec<f32>> = match lifted.as_slice() {
         [] => vec![whole.to_vec()],
         clauses => clauses.iter().map(|clause| fits(whole, clause)).collect(),
     };
     // Where nothing else waits to be served, one more tool takes nothing from the next.
-    let served = if clauses.is_empty() { 0.0 } else { SERVED };
-    let nothing = if by_words { NOTHING_BY_WORDS } else { NOTHING };
+    let cost = if clauses.is_empty() { 0.0 } else { weights.task.served };
+    let nothing = if by_words { weights.belief.nothing_by_words } else { weights.belief.nothing };
     let totals: Vec<(f32, f32)> = fits.iter().map(|fits| belief(fits, nothing)).collect();
     let mut taken = vec![false; whole.len()];
-    let mut cost = vec![0.0; fits.len()];
+    let mut served = vec![0_usize; fits.len()];
     let mut ranked = Vec::with_capacity(limit.min(whole.len()));
     while ranked.len() < limit {
         let mut best: Option<(f32, usize, usize)> = None;
         for (clause, fits) in fits.iter().enumerate() {
+            #[expect(clippy::cast_precision_loss, reason = "at most the limit")]
+            let cost = cost * served[clause] as f32;
             for (at, fit) in fits.iter().enumerate().filter(|(at, _)| !taken[*at]) {
-                let score = fit - cost[clause];
+                let score = fit - cost;
                 if best.is_none_or(|(highest, ..)| score > highest) {
                     best = Some((score, clause, at));
                 }
@@ -60,36 +61,41 @@ pub(super) fn rank(whole: &[f32], clauses: &[Vec<f32>], by_words: bool, limit: u
         }
         let Some((score, clause, at)) = best else { break };
         taken[at] = true;
-        cost[clause] += served;
         let (highest, total) = totals[clause];
-        let share = (SHARPNESS * (fits[clause][at] - highest)).exp() / total;
-        ranked.push(Ranked { at, score, share });
+        let share = (weights.belief.sharpness * (fits[clause][at] - highest)).exp() / total;
+        let taken_for =
+            lifted.get(clause).map(|scores| Taken { at: clause, score: scores[at], served: served[clause] });
+        ranked.push(Ranked { at, score, share, clause: taken_for });
+        served[clause] += 1;
     }
     ranked
 }
 
 /// The highest score, and the sum of all beliefs, that in `nothing` included, when that of the highest is 1.
 fn belief(scores: &[f32], nothing: f32) -> (f32, f32) {
+    let sharpness = weights().belief.sharpness;
     let highest = scores.iter().copied().fold(f32::MIN, f32::max);
-    let believed = scores.iter().chain([&nothing]).map(|score| (SHARPNESS * (score - highest)).exp());
+    let believed = scores.iter().chain([&nothing]).map(|score| (sharpness * (score - highest)).exp());
     (highest, believed.sum())
+}
+
+/// Scores for a clause at the level of those for the task.
+fn lifted(whole: &[f32], clause: &[f32]) -> Vec<f32> {
+    let lift = level(whole) - level(clause);
+    clause.iter().map(|score| score + lift).collect()
 }
 
 /// How well each tool does a clause, which is understood within the task.
 fn fits(whole: &[f32], clause: &[f32]) -> Vec<f32> {
-    let lift = level(whole) - level(clause);
-    whole
-        .iter()
-        .zip(clause)
-        .map(|(whole, clause)| (1.0 - CLAUSE) * whole + CLAUSE * (clause + lift))
-        .collect()
+    let share = weights().task.clause;
+    whole.iter().zip(clause).map(|(whole, clause)| (1.0 - share) * whole + share * clause).collect()
 }
 
 /// The average of the best scores.
 fn level(scores: &[f32]) -> f32 {
     let mut best = scores.to_vec();
     best.sort_unstable_by(|left, right| right.total_cmp(left));
-    best.truncate(LEVEL);
+    best.truncate(weights().task.level);
     #[expect(clippy::cast_precision_loss, reason = "a small count")]
     let count = best.len().max(1) as f32;
     best.iter().sum::<f32>() / count
@@ -109,7 +115,9 @@ mod tests {
     fn a_task_of_one_clause_is_ordered_by_score() {
         assert_eq!(order(&[0.2, 0.9, 0.5], &[]), [1, 2, 0]);
         assert_eq!(rank(&[0.2, 0.9, 0.5], &[], false, 2).len(), 2);
-        assert_eq!(rank(&[NOTHING], &[], false, 5), [Ranked { at: 0, score: NOTHING, share: 0.5 }]);
+        let nothing = weights().belief.nothing;
+        let as_good = Ranked { at: 0, score: nothing, share: 0.5, clause: None };
+        assert_eq!(rank(&[nothing], &[], false, 5), [as_good]);
         assert_eq!(rank(&[], &[], false, 5), []);
     }
 

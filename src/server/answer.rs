@@ -11,7 +11,7 @@ use crate::{
     config::RESERVED_SERVER_NAME,
     execute::{CandidateView, Outcome, ResolveError, Routing, Target, ToolView},
     index::Snapshot,
-    router::Route,
+    router::{Route, explain::Explanation},
 };
 
 /// Key of the routing facts in `_meta`.
@@ -62,20 +62,32 @@ pub(super) fn ranked(
     ejected: &dyn Fn(&str) -> Option<String>,
 ) -> CallToolResult {
     let views: Vec<CandidateView> = route.candidates.iter().map(CandidateView::from).collect();
-    let lines = views.iter().map(|view| {
+    let explanations: Vec<Option<Explanation>> = route
+        .candidates
+        .iter()
+        .map(|candidate| (detail == Detail::Full).then(|| Explanation::from(candidate)))
+        .collect();
+    let lines = views.iter().zip(&explanations).map(|(view, explanation)| {
         let schema = (detail == Detail::Full).then_some(&view.input_schema);
+        let why = explanation.iter().flat_map(Explanation::lines).map(|line| format!("\n  {line}"));
         let unavailable = ejected(&view.tool.server).map(|reason| format!("\n  not available now: {reason}"));
-        line(&view.tool, Some(view.confidence), schema) + &unavailable.unwrap_or_default()
+        line(&view.tool, Some(view.confidence), schema)
+            + &why.collect::<String>()
+            + &unavailable.unwrap_or_default()
     });
     let text =
         if views.is_empty() { "No tool found.".to_owned() } else { lines.collect::<Vec<_>>().join("\n") };
     let results: Vec<Value> = views
         .iter()
-        .map(|view| {
+        .zip(&explanations)
+        .map(|(view, explanation)| {
             let mut entry = match detail {
                 Detail::Full => json!(view),
                 Detail::Compact => compact(&view.tool, Some(view.confidence)),
             };
+            if let Some(explanation) = explanation {
+                entry["explanation"] = json!(explanation);
+            }
             if let Some(reason) = ejected(&view.tool.server) {
                 entry["unavailable"] = json!(reason);
             }

@@ -100,7 +100,7 @@ pub(super) fn definitions(servers: &[String]) -> Vec<Tool> {
                     "server": {"type": "string", "description": "Look on this server only"},
                     "limit": {"type": "integer", "minimum": 1, "maximum": 50, "default": 5},
                     "detail": {"type": "string", "enum": ["compact", "full"], "default": "compact",
-                               "description": "full: with input schemas and scores"}
+                               "description": "full: with input schemas, and why each is there"}
                 },
                 "additionalProperties": false
             }),

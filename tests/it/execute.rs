@@ -107,6 +107,37 @@ fn tools_are_found_with_and_without_their_schemas() {
 }
 
 #[test]
+fn an_explanation_adds_up() {
+    let (sandbox, mut session) = indexed();
+    let example = "let a fresh leaf sprout";
+    sandbox.json(&["examples", "add", "fixture:grow", example, "--json"]);
+    let task = "Repeat the words I say. Then let a new leaf sprout.";
+    let found = sandbox.json(&["search", task, "--explain", "--json"]);
+    let results = found["results"].as_array().unwrap();
+    for result in results {
+        let sum = |terms: &Value| -> f64 {
+            let terms = terms.as_array().unwrap().iter();
+            terms.map(|term| term["value"].as_f64().unwrap() * term["weight"].as_f64().unwrap()).sum()
+        };
+        let explanation = &result["explanation"];
+        assert!((sum(&explanation["score"]) - result["score"].as_f64().unwrap()).abs() < 1e-4, "{result}");
+        let confidence = 1.0 / (1.0 + (-sum(&explanation["confidence"])).exp());
+        assert!((confidence - result["confidence"].as_f64().unwrap()).abs() < 1e-4, "{result}");
+    }
+    let of = |name: &str| &results.iter().find(|result| result["tool"] == name).unwrap()["explanation"];
+    assert_eq!(of("grow")["clause"], "let a new leaf sprout.");
+    assert_eq!(of("grow")["example"], example);
+    assert_eq!(of("echo")["clause"], "Repeat the words I say.");
+    assert_eq!(of("echo")["example"], Value::Null);
+    let told = crate::support::text(&sandbox.run(&["search", task, "--explain"]).stdout);
+    assert!(told.contains("nearest example: \"let a fresh leaf sprout\""), "{told}");
+    let full = session.tool("search_tools", &json!({"query": task, "detail": "full"}));
+    assert!(full["structuredContent"]["results"][0]["explanation"]["score"].is_array(), "{full}");
+    assert!(first_text(&full).contains("log-odds"));
+    session.end();
+}
+
+#[test]
 fn without_a_model_tools_are_found_by_words() {
     let sandbox = Sandbox::with_settings(
         json!({"fixture": child(&["--name", "x"])}),

@@ -3,7 +3,7 @@
 //! servers that would do shows what "nothing fits" looks like.
 
 use std::{
-    collections::BTreeSet,
+    collections::{BTreeMap, BTreeSet},
     fs,
     io::{BufWriter, Write},
     path::Path,
@@ -51,7 +51,7 @@ pub(super) async fn write(
                 let route = router.rank(&query.query, &Scope::servers(part), 2, mode).await?;
                 let Some(best) = route.best() else { continue };
                 let line = json!({
-                    "features": best.evidence.features(),
+                    "features": best.evidence.features().into_iter().collect::<BTreeMap<_, _>>(),
                     "right": possible && judge(&route, query).hit_at(1),
                     "possible": possible,
                     "share": share,

@@ -1,0 +1,98 @@
+//! The numbers that ranking and confidence depend on, from `models/ranking.json`. What they were chosen
+//! or fitted on is in BENCHMARKS.md.
+
+use std::sync::LazyLock;
+
+use serde::Deserialize;
+
+static WEIGHTS: LazyLock<Weights> = LazyLock::new(|| {
+    serde_json::from_str(include_str!("../models/ranking.json")).expect("models/ranking.json is complete")
+});
+
+/// The weights of this program.
+pub fn weights() -> &'static Weights {
+    &WEIGHTS
+}
+
+/// All of them.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Weights {
+    /// One tool's score for one text.
+    pub tool: ToolWeights,
+    /// A task of several clauses.
+    pub task: TaskWeights,
+    /// How scores become shares.
+    pub belief: BeliefWeights,
+    /// How shares and cosines become a probability.
+    pub confidence: ConfidenceWeights,
+}
+
+/// One tool's score for one text: the average of its cosines, plus its saturated BM25.
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct ToolWeights {
+    /// BM25 at which the lexical part is half of its most. Anything from 25 to 80 does nearly as well.
+    pub half_of_words: f32,
+    /// What examples are taken to add to the cosine of a tool that has none yet: else a tool that
+    /// somebody taught would come before a better one that nobody did.
+    pub untaught: f32,
+}
+
+/// A task of several clauses. From .3 to .5 for the clause all do nearly as well.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct TaskWeights {
+    /// Share of a clause in a tool's score for it, the rest is the task's.
+    pub clause: f32,
+    /// Tools whose average score is the level of a clause. A short text is nearer to everything than a
+    /// long one, so each clause is brought to the level of the task.
+    pub level: usize,
+    /// What each tool that was taken for a clause takes from the others for it.
+    pub served: f32,
+}
+
+/// How scores become shares of what is believed.
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct BeliefWeights {
+    /// By how much more a tool's share grows with its score: `exp(sharpness * score)`. About what a fit
+    /// of the scores to the labelled sets gives.
+    pub sharpness: f32,
+    /// Score at which a tool is no likelier than that nothing fits: so the share of the best of a few
+    /// tools is small where none is near.
+    pub nothing: f32,
+    /// The same where words alone are searched, which score lower.
+    pub nothing_by_words: f32,
+}
+
+/// A logistic regression, fitted by `scripts/fit_confidence.py`; the facts are those of
+/// [`Evidence`](crate::router::confidence::Evidence).
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ConfidenceWeights {
+    /// Of its share.
+    pub share: f32,
+    /// Of the nearest example.
+    pub best: f32,
+    /// Of the examples on average.
+    pub mean: f32,
+    /// Of having examples.
+    pub taught: f32,
+    /// What is added in any case.
+    pub constant: f32,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_file_is_complete_and_within_reason() {
+        let Weights { tool, task, belief, confidence } = weights();
+        assert!(tool.half_of_words > 0.0 && (0.0..1.0).contains(&tool.untaught));
+        assert!((0.0..=1.0).contains(&task.clause) && task.level > 0 && task.served >= 0.0);
+        assert!(belief.sharpness > 0.0 && belief.nothing > belief.nothing_by_words);
+        assert!(confidence.share > 0.0 && confidence.best > 0.0, "more of either means more sure");
+    }
+}
