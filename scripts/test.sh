@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
-# Gets whatever the tests need (real servers, real clients) and runs all of them; then,
-# on Linux, every fault of a child, a minute of load with random kills, and a dozen real servers (about seven
-# minutes more).
+# Gets whatever the tests need (real servers, real clients) and runs all of them, that of the ranking on the golden
+# set (some minutes) at last; then, on Linux, every fault of a child, a minute of load with random kills, and a dozen
+# real servers (about seven minutes more).
 #
 # usage: test.sh [ARGUMENTS OF cargo test]
 #
@@ -23,6 +23,8 @@ scripts/fetch-model.sh || echo "test: going on without the stock model" >&2
 cargo test --locked "$@"
 # Benches run once each here, as tests: they have to work, their figures mean nothing.
 cargo test --locked --benches "$@"
+
+(($#)) || cargo test --locked --test it golden -- --ignored
 
 if (($# == 0)) && [[ -d /proc/self ]]; then
   # As cargo test has built it.

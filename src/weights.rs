@@ -1,17 +1,30 @@
 //! The numbers that ranking and confidence depend on, from `models/ranking.json`. What they were chosen
 //! or fitted on is in BENCHMARKS.md.
 
-use std::sync::LazyLock;
+use std::sync::OnceLock;
 
 use serde::Deserialize;
 
-static WEIGHTS: LazyLock<Weights> = LazyLock::new(|| {
-    serde_json::from_str(include_str!("../models/ranking.json")).expect("models/ranking.json is complete")
-});
+static WEIGHTS: OnceLock<Weights> = OnceLock::new();
 
-/// The weights of this program.
+/// The weights of this process.
+///
+/// # Panics
+/// Never: a test reads the file.
 pub fn weights() -> &'static Weights {
-    &WEIGHTS
+    WEIGHTS.get_or_init(|| {
+        serde_json::from_str(include_str!("../models/ranking.json")).expect("models/ranking.json is complete")
+    })
+}
+
+/// Takes others, to measure what they do.
+///
+/// # Panics
+/// When something was ranked before.
+pub fn replace(text: &str) -> Result<(), serde_json::Error> {
+    let weights = serde_json::from_str(text)?;
+    assert!(WEIGHTS.set(weights).is_ok(), "weights are replaced before they are used");
+    Ok(())
 }
 
 /// All of them.
@@ -28,10 +41,18 @@ pub struct Weights {
     pub confidence: ConfidenceWeights,
 }
 
-/// One tool's score for one text: the average of its cosines, plus its saturated BM25.
+/// One tool's score for one text: a sum of cosines, plus its saturated BM25.
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct ToolWeights {
+    /// Of the cosine of its own text, where it has examples; where it has none, that counts in full.
+    pub text: f32,
+    /// Of its nearest example.
+    pub nearest: f32,
+    /// Of its examples on average.
+    pub mean: f32,
+    /// Of its BM25, brought to the range 0 to 1.
+    pub words: f32,
     /// BM25 at which the lexical part is half of its most. Anything from 25 to 80 does nearly as well.
     pub half_of_words: f32,
     /// What examples are taken to add to the cosine of a tool that has none yet: else a tool that
@@ -90,7 +111,9 @@ mod tests {
     #[test]
     fn the_file_is_complete_and_within_reason() {
         let Weights { tool, task, belief, confidence } = weights();
-        assert!(tool.half_of_words > 0.0 && (0.0..1.0).contains(&tool.untaught));
+        assert!(tool.half_of_words > 0.0 && (0.0..1.0).contains(&tool.untaught) && tool.words >= 0.0);
+        // Else a tool's score would rise or fall with its first example, whatever that says.
+        assert!((tool.text + tool.nearest + tool.mean - 1.0).abs() < 1e-6);
         assert!((0.0..=1.0).contains(&task.clause) && task.level > 0 && task.served >= 0.0);
         assert!(belief.sharpness > 0.0 && belief.nothing > belief.nothing_by_words);
         assert!(confidence.share > 0.0 && confidence.best > 0.0, "more of either means more sure");

@@ -31,6 +31,7 @@ use crate::{
     examples::{ExampleLine, ExampleStore, Filter, NewExample, Source, State},
     index::Library,
     router::{Mode, Route, Router, Scope},
+    weights,
 };
 
 /// Tools ranked for each query: more than the metrics at 10 need, since the reciprocal rank counts
@@ -69,6 +70,9 @@ pub struct Arguments {
     /// Keep the vectors of all tools and examples in this file, so that the next run is quick
     #[arg(long, value_name = "FILE")]
     vectors: Option<PathBuf>,
+    /// Use these weights in place of models/ranking.json, which is part of the program
+    #[arg(long, value_name = "FILE")]
+    weights: Option<PathBuf>,
     /// Write what the confidence is computed from, one line a query, for `scripts/fit_confidence.py`
     #[arg(long, value_name = "FILE", hide = true)]
     evidence: Option<PathBuf>,
@@ -98,6 +102,9 @@ pub async fn run(
     paths: &Paths,
     out: &mut Output,
 ) -> anyhow::Result<Exit> {
+    if let Some(file) = &arguments.weights {
+        replace_weights(file)?;
+    }
     let tools: Vec<ToolLine> = read_lines(&arguments.tools)?;
     let queries: Vec<QueryLine> = read_lines(&arguments.queries)?;
     let settings = Settings::default();
@@ -124,6 +131,7 @@ pub async fn run(
     }
 
     let mut judged = Vec::with_capacity(queries.len());
+    let mut judged_servers = Vec::with_capacity(queries.len());
     let mut searches = Vec::with_capacity(queries.len());
     for query in &queries {
         let route = router.rank(&query.query, &Scope::default(), DEPTH, arguments.mode).await?;
@@ -133,6 +141,7 @@ pub async fn run(
             explain(query, &route, found.first_hit(), out)?;
         }
         judged.push(found);
+        judged_servers.push(judge_servers(&route, query));
     }
     if let Some(file) = arguments.evidence {
         evidence::write(&file, &router, &servers, &queries, arguments.mode).await?;
@@ -150,11 +159,18 @@ pub async fn run(
         examples: library.snapshot().example_count(),
         search_ms: median(searches),
         metrics: Metrics::of(&judgements),
+        servers: Metrics::of(&judged_servers.iter().collect::<Vec<_>>()),
         intervals: arguments.intervals.then(|| metrics::intervals(&judgements)),
         splits: splits(&queries, &judged),
     };
     report.print(out)?;
     Ok(Exit::Done)
+}
+
+fn replace_weights(file: &Path) -> anyhow::Result<()> {
+    let text = fs::read_to_string(file)
+        .map_err(|error| UsageError(format!("cannot read {}: {error}", file.display())))?;
+    Ok(weights::replace(&text).map_err(|error| UsageError(format!("{}: {error}", file.display())))?)
 }
 
 /// Prints a query that was lost, what beat it, and the first right tool.
@@ -242,6 +258,15 @@ fn keep(lines: Vec<ExampleLine>, tools: &BTreeMap<String, Vec<Definition>>) -> a
 fn judge(route: &Route, query: &QueryLine) -> Judged {
     let ranked: Vec<String> = route.candidates.iter().map(|candidate| candidate.tool.id()).collect();
     Judged::new(&ranked, &query.relevant, route.best().map_or(0.0, |best| best.confidence))
+}
+
+/// Servers in place of tools.
+fn judge_servers(route: &Route, query: &QueryLine) -> Judged {
+    let server = |id: &String| id.split(':').next().unwrap_or_default().to_owned();
+    let ranked: Vec<String> = route.servers().into_iter().map(|found| found.server).collect();
+    let slots: Vec<Vec<String>> =
+        query.relevant.iter().map(|slot| slot.iter().map(server).collect()).collect();
+    Judged::new(&ranked, &slots, 0.0)
 }
 
 /// The figures of each part of the set in which anything can be found, by its name.

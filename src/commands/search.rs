@@ -3,7 +3,15 @@
 use serde_json::{Value, json};
 
 use super::{Context, UsageError, output::Output};
-use crate::{cli::Exit, execute::CandidateView, report, router::explain::Explanation};
+use crate::{
+    cli::Exit,
+    execute::CandidateView,
+    report,
+    router::{Route, explain::Explanation},
+};
+
+/// Tools that are ranked where servers are wanted.
+const TOOLS_FOR_SERVERS: usize = 100;
 
 /// Options of `search`.
 #[derive(Debug, clap::Args)]
@@ -19,6 +27,9 @@ pub struct Arguments {
     /// Show why each tool stands where it does: the facts, what each counts, and their sum
     #[arg(long)]
     explain: bool,
+    /// Rank servers instead of tools
+    #[arg(long, conflicts_with_all = ["explain", "server"])]
+    servers: bool,
 }
 
 /// Ranks tools and prints them.
@@ -34,10 +45,14 @@ pub async fn run(arguments: Arguments, context: Context, out: &mut Output) -> an
     if orchestrator.library.snapshot().is_empty() {
         tracing::warn!("no tool is known yet; run `orchestrator reindex` first");
     }
-    let route = orchestrator.executor.search(&arguments.query, arguments.server, arguments.limit).await?;
+    let tools = if arguments.servers { TOOLS_FOR_SERVERS } else { arguments.limit };
+    let route = orchestrator.executor.search(&arguments.query, arguments.server.clone(), tools).await?;
     orchestrator.shutdown().await;
     if let Some(reason) = &route.degraded {
         tracing::warn!("searched by words only: {}", report::chain(&**reason));
+    }
+    if arguments.servers {
+        return print_servers(&arguments, &route, out);
     }
     let views: Vec<CandidateView> = route.candidates.iter().map(CandidateView::from).collect();
     let explanations = route.candidates.iter().map(Explanation::from);
@@ -72,4 +87,23 @@ pub async fn run(arguments: Arguments, context: Context, out: &mut Output) -> an
         out.table(&["tool", "confidence", "score", "text", "example", "words", "description"], rows)?;
     }
     Ok(if views.is_empty() { Exit::NotDone } else { Exit::Done })
+}
+
+fn print_servers(arguments: &Arguments, route: &Route, out: &mut Output) -> anyhow::Result<Exit> {
+    let mut servers = route.servers();
+    servers.truncate(arguments.limit);
+    if out.is_json() {
+        out.json(&json!({"query": arguments.query, "results": servers, "timings": route.timings}))?;
+    } else if !servers.is_empty() {
+        let rows = servers.iter().map(|found| {
+            vec![
+                found.server.clone(),
+                format!("{:.2}", found.share),
+                found.tool.clone(),
+                format!("{:.2}", found.confidence),
+            ]
+        });
+        out.table(&["server", "share", "best tool", "confidence"], rows)?;
+    }
+    Ok(if servers.is_empty() { Exit::NotDone } else { Exit::Done })
 }

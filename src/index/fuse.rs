@@ -2,7 +2,7 @@
 //! task, plus a saturated BM25 over both.
 //!
 //! Rank fusion throws away how good the best is; a sum with BM25 as it comes lets a long match drown
-//! everything. `bm25 / (bm25 + 60)` lies between 0 and 1, is nearly straight where most
+//! everything. `bm25 / (bm25 + half)` lies between 0 and 1, is nearly straight where most
 //! scores lie, and grows slowly above.
 
 use crate::weights::weights;
@@ -42,11 +42,14 @@ impl Views {
         Self { text, examples }
     }
 
-    /// All of them in one: their average.
+    /// All of them in one.
     pub fn dense(&self) -> f32 {
+        let weights = &weights().tool;
         match self.examples {
-            Some(ExampleViews { best, mean, .. }) => (self.text + best + mean) / 3.0,
-            None => self.text + weights().tool.untaught,
+            Some(ExampleViews { best, mean, .. }) => {
+                weights.text * self.text + weights.nearest * best + weights.mean * mean
+            }
+            None => self.text + weights.untaught,
         }
     }
 }
@@ -57,10 +60,10 @@ pub fn saturate(bm25: f32) -> f32 {
     bm25 / (bm25 + weights().tool.half_of_words)
 }
 
-/// The score by which tools are ranked, from the average of the views and the saturated BM25. Without
+/// The score by which tools are ranked, from the views in one and the saturated BM25. Without
 /// a cosine (no model) words alone decide.
 pub fn score(dense: Option<f32>, lexical: f32) -> f32 {
-    dense.unwrap_or_default() + lexical
+    dense.unwrap_or_default() + weights().tool.words * lexical
 }
 
 #[cfg(test)]

@@ -93,16 +93,17 @@ impl Explanation {
 
 /// What adds up to a tool's score for one text.
 fn facts(views: Option<Views>, lexical: f32) -> Vec<Term> {
+    let weights = &weights().tool;
     let cosines = match views {
         None => Vec::new(),
         Some(Views { text, examples: Some(ExampleViews { best, mean, .. }) }) => vec![
-            Term::new("text", text, 1.0 / 3.0),
-            Term::new("nearest example", best, 1.0 / 3.0),
-            Term::new("examples on average", mean, 1.0 / 3.0),
+            Term::new("text", text, weights.text),
+            Term::new("nearest example", best, weights.nearest),
+            Term::new("examples on average", mean, weights.mean),
         ],
         Some(Views { text, examples: None }) => {
-            vec![Term::new("text", text, 1.0), Term::new("no examples yet", 1.0, weights().tool.untaught)]
+            vec![Term::new("text", text, 1.0), Term::new("no examples yet", 1.0, weights.untaught)]
         }
     };
-    cosines.into_iter().chain([Term::new("words", lexical, 1.0)]).collect()
+    cosines.into_iter().chain([Term::new("words", lexical, weights.words)]).collect()
 }

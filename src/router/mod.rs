@@ -27,6 +27,8 @@ use crate::{
 const POOL: usize = 128;
 /// The same for a clause of the task.
 const POOL_OF_CLAUSE: usize = 32;
+/// Tools that speak for their servers; what comes later says little.
+const SPEAKING: usize = 10;
 /// Characters of a task that are read; more would be cut by the encoder anyway.
 const MAX_TASK_CHARS: usize = 4_000;
 
@@ -101,6 +103,41 @@ impl Route {
     pub fn best(&self) -> Option<&Candidate> {
         self.candidates.first()
     }
+
+    /// Servers by what is believed of their tools together, best first: three that are nearly right tell
+    /// more of a server than one that is a little nearer.
+    pub fn servers(&self) -> Vec<ServerMatch> {
+        let total: f32 =
+            self.candidates.iter().take(SPEAKING).map(|candidate| candidate.evidence.share).sum();
+        let mut servers: Vec<ServerMatch> = Vec::new();
+        for (at, candidate) in self.candidates.iter().enumerate() {
+            let share = if at < SPEAKING { candidate.evidence.share / total } else { 0.0 };
+            match servers.iter_mut().find(|found| found.server == candidate.tool.server) {
+                Some(found) => found.share += share,
+                None => servers.push(ServerMatch {
+                    server: candidate.tool.server.clone(),
+                    share,
+                    tool: candidate.tool.name().to_owned(),
+                    confidence: candidate.confidence,
+                }),
+            }
+        }
+        servers.sort_by(|left, right| right.share.total_cmp(&left.share));
+        servers
+    }
+}
+
+/// A server and how far it is the one for a task.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct ServerMatch {
+    /// The server.
+    pub server: String,
+    /// Its tools' share of what is believed of all that were found.
+    pub share: f32,
+    /// Its tool that fits best.
+    pub tool: String,
+    /// Probability that this tool does the task.
+    pub confidence: f32,
 }
 
 /// Limits a search to part of the catalog.

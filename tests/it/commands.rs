@@ -115,6 +115,7 @@ fn eval_prints_every_metric() {
     for metric in ["h5", "r5", "r10", "ndcg5", "mrr", "server_h1", "ece", "none_auroc"] {
         assert!(measured[metric].is_f64(), "{metric}: {measured}");
     }
+    assert_eq!(measured["servers"], json!({"h1": 1.0, "r5": 1.0}), "{measured}");
     let splits = measured["splits"].as_object().unwrap();
     assert_eq!(splits.keys().collect::<Vec<_>>(), ["plain"], "a part in which nothing fits has no figures");
     assert_eq!((&splits["plain"]["queries"], &splits["plain"]["h1"]), (&json!(1), &json!(1.0)));

@@ -138,6 +138,23 @@ fn an_explanation_adds_up() {
 }
 
 #[test]
+fn servers_are_ranked_by_their_tools_together() {
+    let sandbox = Sandbox::new(json!({
+        "fixture": child(&["--name", "x"]),
+        "other": child(&["--name", "y"]),
+    }));
+    sandbox.json(&["reindex", "--json"]);
+    let found = sandbox.json(&["search", "repeat a message", "--servers", "--json"]);
+    let servers = found["results"].as_array().unwrap();
+    assert_eq!(servers.len(), 2, "{found}");
+    let shares: Vec<f64> = servers.iter().map(|server| server["share"].as_f64().unwrap()).collect();
+    assert!((shares[0] + shares[1] - 1.0).abs() < 1e-4 && shares[0] >= shares[1], "{found}");
+    assert_eq!(servers[0]["tool"], "echo", "{found}");
+    let told = crate::support::text(&sandbox.run(&["search", "repeat a message", "--servers"]).stdout);
+    assert!(told.starts_with("server"), "{told}");
+}
+
+#[test]
 fn without_a_model_tools_are_found_by_words() {
     let sandbox = Sandbox::with_settings(
         json!({"fixture": child(&["--name", "x"])}),

@@ -16,6 +16,7 @@ mod examples;
 mod execute;
 mod faults;
 mod fuzz;
+mod golden;
 mod input;
 mod machine;
 mod real_servers;

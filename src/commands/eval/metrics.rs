@@ -102,9 +102,9 @@ fn ratio(part: usize, whole: usize) -> f64 {
 #[derive(Debug, Clone, Serialize)]
 pub(super) struct Metrics {
     pub(super) queries: usize,
-    h1: f64,
+    pub(super) h1: f64,
     h5: f64,
-    r5: f64,
+    pub(super) r5: f64,
     r10: f64,
     ndcg5: f64,
     mrr: f64,

@@ -14,6 +14,8 @@ pub(super) struct Report<'a> {
     /// Median time of a search after the embedding of a query, in ms.
     pub(super) search_ms: f64,
     pub(super) metrics: Metrics,
+    /// The same of the servers as they are ranked by their tools together.
+    pub(super) servers: Metrics,
     /// Between which values each of [`FIGURES`] lies.
     pub(super) intervals: Option<[[f64; 2]; 7]>,
     /// The figures of each part of the set.
@@ -28,6 +30,7 @@ impl Report<'_> {
     fn print_json(&self, out: &mut Output) -> io::Result<()> {
         let mut value = json!({
             "tools": self.tools, "examples": self.examples, "searchMs": self.search_ms, "splits": self.splits,
+            "servers": {"h1": self.servers.h1, "r5": self.servers.r5},
         });
         if let (Some(all), serde_json::Value::Object(measured)) = (value.as_object_mut(), json!(self.metrics))
         {
@@ -44,6 +47,10 @@ impl Report<'_> {
         let (queries, tools, examples) = (self.metrics.queries, self.tools, self.examples);
         out.line(format!("{queries} queries over {tools} tools with {examples} examples"))?;
         out.line(format!("search after the embedding of a query: median {:.2} ms", self.search_ms))?;
+        out.line(format!(
+            "servers by their tools together: H@1 {:.3}, R@5 {:.3}",
+            self.servers.h1, self.servers.r5
+        ))?;
         let row = |name: &str, metrics: &Metrics| {
             [name.to_owned(), metrics.queries.to_string()].into_iter().chain(metrics.row()).collect()
         };
