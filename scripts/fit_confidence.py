@@ -142,7 +142,7 @@ def draw(judged, file):
                 error = math.sqrt(mean * (1 - mean) / len(inside))
                 axes.errorbar(mean, right, error, color="C0", marker="o", markersize=3 + math.sqrt(len(inside)))
         axes.set_title(f"{title}\n{len(told)} tasks, ECE {calibration_error(told):.3f}", fontsize=9)
-        axes.set(xlim=(0, 1), ylim=(0, 1))
+        axes.set(xlim=(0, 1.02), ylim=(-0.02, 1.04))
         axes.grid(alpha=0.3)
         axes.spines[["top", "right"]].set_visible(False)
     for axes in grid[-1]:

@@ -48,16 +48,16 @@ pub async fn run(arguments: Arguments, context: Context, out: &mut Output) -> an
     let tools = if arguments.servers { TOOLS_FOR_SERVERS } else { arguments.limit };
     let route = orchestrator.executor.search(&arguments.query, arguments.server.clone(), tools).await?;
     orchestrator.shutdown().await;
-    if let Some(reason) = &route.degraded {
-        tracing::warn!("searched by words only: {}", report::chain(&**reason));
+    let degraded = route.degraded.as_ref().map(|reason| report::chain(&**reason));
+    if let Some(reason) = &degraded {
+        tracing::warn!("searched by words only: {reason}");
     }
     if arguments.servers {
-        return print_servers(&arguments, &route, out);
+        return print_servers(&arguments, &route, degraded.as_deref(), out);
     }
     let views: Vec<CandidateView> = route.candidates.iter().map(CandidateView::from).collect();
     let explanations = route.candidates.iter().map(Explanation::from);
     if out.is_json() {
-        let degraded = route.degraded.as_ref().map(|reason| report::chain(&**reason));
         let mut results: Vec<Value> = views.iter().map(|view| json!(view)).collect();
         if arguments.explain {
             for (result, explanation) in results.iter_mut().zip(explanations) {
@@ -89,11 +89,16 @@ pub async fn run(arguments: Arguments, context: Context, out: &mut Output) -> an
     Ok(if views.is_empty() { Exit::NotDone } else { Exit::Done })
 }
 
-fn print_servers(arguments: &Arguments, route: &Route, out: &mut Output) -> anyhow::Result<Exit> {
+fn print_servers(
+    arguments: &Arguments,
+    route: &Route,
+    degraded: Option<&str>,
+    out: &mut Output,
+) -> anyhow::Result<Exit> {
     let mut servers = route.servers();
     servers.truncate(arguments.limit);
     if out.is_json() {
-        out.json(&json!({"query": arguments.query, "results": servers, "timings": route.timings}))?;
+        out.json(&json!({"query": arguments.query, "results": servers, "timings": route.timings, "degraded": degraded}))?;
     } else if !servers.is_empty() {
         let rows = servers.iter().map(|found| {
             vec![

@@ -111,7 +111,8 @@ impl Route {
             self.candidates.iter().take(SPEAKING).map(|candidate| candidate.evidence.share).sum();
         let mut servers: Vec<ServerMatch> = Vec::new();
         for (at, candidate) in self.candidates.iter().enumerate() {
-            let share = if at < SPEAKING { candidate.evidence.share / total } else { 0.0 };
+            let speaks = at < SPEAKING && total > 0.0;
+            let share = if speaks { candidate.evidence.share / total } else { 0.0 };
             match servers.iter_mut().find(|found| found.server == candidate.tool.server) {
                 Some(found) => found.share += share,
                 None => servers.push(ServerMatch {
