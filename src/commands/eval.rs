@@ -1,6 +1,7 @@
 //! `orchestrator eval`: the ranking measured on a labelled set, through the same store, encoder,
 //! index and router as live servers.
 
+mod arguments;
 mod compare;
 mod evidence;
 mod metrics;
@@ -58,6 +59,9 @@ pub struct Arguments {
     /// Tell between which values each figure lies in 95 of 100 samples of the queries
     #[arg(long)]
     intervals: bool,
+    /// Tell how well arguments are filled in from the words of the queries
+    #[arg(long)]
+    arguments: bool,
     /// Show each query whose first tool is wrong: what came first, and where the first right one is
     #[arg(long)]
     explain: bool,
@@ -91,6 +95,8 @@ struct ToolLine {
 struct QueryLine {
     query: String,
     relevant: Vec<Vec<String>>,
+    /// The right arguments of the first slot.
+    arguments: Option<JsonObject>,
     /// The part of the set that it belongs to; each gets figures of its own.
     split: Option<String>,
 }
@@ -132,6 +138,7 @@ pub async fn run(
 
     let mut judged = Vec::with_capacity(queries.len());
     let mut judged_servers = Vec::with_capacity(queries.len());
+    let mut routes = Vec::new();
     let mut searches = Vec::with_capacity(queries.len());
     for query in &queries {
         let route = router.rank(&query.query, &Scope::default(), DEPTH, arguments.mode).await?;
@@ -142,6 +149,9 @@ pub async fn run(
         }
         judged.push(found);
         judged_servers.push(judge_servers(&route, query));
+        if arguments.arguments {
+            routes.push(route);
+        }
     }
     if let Some(file) = arguments.evidence {
         evidence::write(&file, &router, &servers, &queries, arguments.mode).await?;
@@ -153,6 +163,11 @@ pub async fn run(
         compare::print(&file, &queries, &judged, out)?;
         return Ok(Exit::Done);
     }
+    let filled = arguments.arguments.then(|| {
+        let snapshot = library.snapshot();
+        let by_id = snapshot.tools().map(|tool| (tool.id(), tool)).collect();
+        arguments::judge_arguments(&by_id, queries.iter().zip(&routes), &settings.execute)
+    });
     let judgements: Vec<&Judged> = judged.iter().collect();
     let report = Report {
         tools: tool_count,
@@ -161,6 +176,7 @@ pub async fn run(
         metrics: Metrics::of(&judgements),
         servers: Metrics::of(&judged_servers.iter().collect::<Vec<_>>()),
         intervals: arguments.intervals.then(|| metrics::intervals(&judgements)),
+        arguments: filled.flatten(),
         splits: splits(&queries, &judged),
     };
     report.print(out)?;

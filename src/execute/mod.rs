@@ -5,6 +5,7 @@
 pub mod administration;
 mod arguments;
 mod decide;
+mod infer;
 mod outcome;
 mod recent;
 mod resolve;
@@ -25,6 +26,7 @@ use self::recent::Recent;
 pub use self::{
     arguments::{Problem, parse_arguments, validate},
     decide::{Decision, decide},
+    infer::{Filled, Origin, SpanKind, fill},
     outcome::{CandidateView, Outcome, Pending, Routing, Timings, ToolView},
     resolve::{ResolveError, Target, resolve},
 };

@@ -126,6 +126,35 @@ fn eval_prints_every_metric() {
 }
 
 #[test]
+fn eval_tells_how_well_arguments_are_filled_in() {
+    let sandbox = Sandbox::new(json!({}));
+    let (tools, queries) = (sandbox.path("tools.jsonl"), sandbox.path("queries.jsonl"));
+    let schema = json!({"type": "object", "required": ["song_name"], "properties": {
+        "song_name": {"type": "string", "description": "The name of the song"}}});
+    let tool =
+        json!({"server": "music", "name": "play_song", "description": "Play a song", "inputSchema": schema});
+    std::fs::write(&tools, tool.to_string()).unwrap();
+    let line = |query: &str, song: &str| {
+        json!({"query": query, "relevant": [["music:play_song"]], "arguments": {"song_name": song}})
+            .to_string()
+    };
+    let lines = [
+        line("Play the song \"Midnight City\"", "midnight city"),
+        line("Play the song \"Imagine\"", "Another"),
+        line("Play something", "Jolene"),
+    ];
+    std::fs::write(&queries, lines.join("\n")).unwrap();
+    let files = ["--tools", tools.to_str().unwrap(), "--queries", queries.to_str().unwrap()];
+    let measured =
+        sandbox.json(&[&["eval", "--json", "--mode", "lexical", "--arguments"], &files[..]].concat());
+    let figure = |name: &str| measured[name].as_f64().unwrap();
+    assert!((figure("args_exact") - 1.0 / 3.0).abs() < 1e-9, "{measured}");
+    assert!((figure("args_coverage") - 2.0 / 3.0).abs() < 1e-9, "{measured}");
+    assert!((figure("args_precision") - 0.5).abs() < 1e-9, "{measured}");
+    assert!((figure("joint_args_exact") - 1.0 / 3.0).abs() < 1e-9, "{measured}");
+}
+
+#[test]
 fn two_rankings_are_compared_query_by_query_and_what_is_lost_is_explained() {
     let sandbox = Sandbox::new(json!({}));
     let write = |name: &str, lines: &[serde_json::Value]| {

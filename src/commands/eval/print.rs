@@ -4,7 +4,10 @@ use std::{collections::BTreeMap, io};
 
 use serde_json::json;
 
-use super::metrics::{FIGURES, Metrics};
+use super::{
+    arguments::ArgumentFigures,
+    metrics::{FIGURES, Metrics},
+};
 use crate::commands::output::Output;
 
 /// All that was measured.
@@ -18,6 +21,8 @@ pub(super) struct Report<'a> {
     pub(super) servers: Metrics,
     /// Between which values each of [`FIGURES`] lies.
     pub(super) intervals: Option<[[f64; 2]; 7]>,
+    /// How well arguments are filled in.
+    pub(super) arguments: Option<ArgumentFigures>,
     /// The figures of each part of the set.
     pub(super) splits: BTreeMap<&'a str, Metrics>,
 }
@@ -35,6 +40,9 @@ impl Report<'_> {
         if let (Some(all), serde_json::Value::Object(measured)) = (value.as_object_mut(), json!(self.metrics))
         {
             all.extend(measured);
+            if let serde_json::Value::Object(arguments) = json!(self.arguments) {
+                all.extend(arguments);
+            }
             if let Some(intervals) = self.intervals {
                 let named = FIGURES.into_iter().zip(intervals).collect::<BTreeMap<_, _>>();
                 all.insert("intervals".to_owned(), json!(named));
@@ -51,6 +59,9 @@ impl Report<'_> {
             "servers by their tools together: H@1 {:.3}, R@5 {:.3}",
             self.servers.h1, self.servers.r5
         ))?;
+        if let Some(arguments) = &self.arguments {
+            out.line(arguments.line())?;
+        }
         let row = |name: &str, metrics: &Metrics| {
             [name.to_owned(), metrics.queries.to_string()].into_iter().chain(metrics.row()).collect()
         };
