@@ -60,8 +60,8 @@ pub struct Arguments {
     #[arg(long)]
     intervals: bool,
     /// Tell how well arguments are filled in from the words of the queries
-    #[arg(long)]
-    arguments: bool,
+    #[arg(long = "arguments")]
+    fill: bool,
     /// Show each query whose first tool is wrong: what came first, and where the first right one is
     #[arg(long)]
     explain: bool,
@@ -149,7 +149,7 @@ pub async fn run(
         }
         judged.push(found);
         judged_servers.push(judge_servers(&route, query));
-        if arguments.arguments {
+        if arguments.fill {
             routes.push(route);
         }
     }
@@ -163,7 +163,7 @@ pub async fn run(
         compare::print(&file, &queries, &judged, out)?;
         return Ok(Exit::Done);
     }
-    let filled = arguments.arguments.then(|| {
+    let filled = arguments.fill.then(|| {
         let snapshot = library.snapshot();
         let by_id = snapshot.tools().map(|tool| (tool.id(), tool)).collect();
         arguments::judge_arguments(&by_id, queries.iter().zip(&routes), &settings.execute)

@@ -189,7 +189,7 @@ pub fn fill(tool: &Tool, task: &str) -> Filled {
         && margin >= CERTAIN_MARGIN
         && lowest >= CERTAIN_SCORE
         && best.parameter_of.iter().all(Option::is_some)
-        && task.matches('"').count() % 2 == 0
+        && task.matches('"').count().is_multiple_of(2)
         && !says_more(tool, &parameters, &filled, task, &spans);
     Filled { arguments: arguments.collect(), sources: sources.collect(), missing, certain }
 }

@@ -85,7 +85,8 @@ pub(super) fn spans(task: &str) -> Vec<Span> {
             let taken =
                 found.iter().any(|span| span.place.start < whole.end() && whole.start() < span.place.end);
             let text = inner.as_str().trim();
-            if !taken && !text.is_empty() && !(*kind == SpanKind::Name && NO_NAMES.contains(&text)) {
+            let names_nothing = *kind == SpanKind::Name && NO_NAMES.contains(&text);
+            if !(taken || text.is_empty() || names_nothing) {
                 found.push(Span { place: whole.range(), kind: *kind, value: value(*kind, text) });
             }
         }
