@@ -8,13 +8,11 @@ left out, the others count for it. Printed is a Markdown table.
 """
 
 import argparse
-import json
-import subprocess
 import tempfile
 from pathlib import Path
 
-PROJECT = Path(__file__).resolve().parent.parent
-WEIGHTS = json.loads((PROJECT / "models" / "ranking.json").read_text())
+from labelled_sets import PROJECT, WEIGHTS, evaluate, sets, shipped_examples, shown
+
 HALF = 0.5
 # Name, and what is changed of each group.
 PARTS = [
@@ -28,26 +26,6 @@ PARTS = [
 ]
 
 
-def sets(shared, pack):
-    """Name, tools, queries, examples."""
-    evaluation, golden = shared / "eval", PROJECT / "tests" / "data" / "golden"
-    fleet, livemcpbench = evaluation / "fleet", evaluation / "livemcpbench"
-    return [
-        ("fleet, the pack", fleet / "tools.jsonl", fleet / "queries.jsonl", pack),
-        ("fleet", fleet / "tools.jsonl", fleet / "queries.jsonl", None),
-        ("golden set, the pack", fleet / "tools.jsonl", golden / "reported.jsonl", pack),
-        (
-            "LiveMCPBench, by others",
-            livemcpbench / "tools.jsonl",
-            livemcpbench / "queries.jsonl",
-            shared / "train" / "livemcpbench-examples.jsonl",
-        ),
-        ("LiveMCPBench", livemcpbench / "tools.jsonl", livemcpbench / "queries.jsonl", None),
-        ("MCPProxy", *(evaluation / "mcpproxy-golden" / name for name in ("tools.jsonl", "queries.jsonl")), None),
-        ("Seal-Tools", *(evaluation / "seal-tools" / name for name in ("tools.jsonl", "queries.jsonl")), None),
-    ]
-
-
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("orchestrator", type=Path)
@@ -56,30 +34,20 @@ def main():
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         scratch = Path(folder)
-        exported = subprocess.run(
-            [arguments.orchestrator, "examples", "export", "--shipped"], check=True, capture_output=True
-        )
-        (scratch / "pack.jsonl").write_bytes(exported.stdout)
-        measured = sets(arguments.shared, scratch / "pack.jsonl")
-        print("| H@1 / R@5 / nDCG@5 | " + " | ".join(name for name, *_ in measured) + " |")
+        vectors = arguments.vectors or scratch / "vectors.db"
+        measured = sets(arguments.shared, shipped_examples(arguments.orchestrator, scratch))
+        print("| H@1 / R@5 / nDCG@5 | " + " | ".join(measured) + " |")
         print("| --- |" + " --- |" * len(measured))
         for part, changes in PARTS:
-            changed = {group: values | changes.get(group, {}) for group, values in WEIGHTS.items()}
-            (scratch / "weights.json").write_text(json.dumps(changed))
-            command = [arguments.orchestrator, "eval", "--json", "--weights", scratch / "weights.json"]
-            command += ["--vectors", arguments.vectors or scratch / "vectors.db"]
+            weights = {group: values | changes.get(group, {}) for group, values in WEIGHTS.items()}
             of_examples = "nearest" in changes.get("tool", {})
-            cells = [
-                "" if of_examples and not examples else measure(command, tools, queries, examples)
-                for _, tools, queries, examples in measured
-            ]
-            print(f"| {part} | " + " | ".join(cells) + " |", flush=True)
 
+            def cell(files):
+                if of_examples and not files[2]:
+                    return ""
+                return shown(evaluate(arguments.orchestrator, files, weights, vectors, scratch))
 
-def measure(command, tools, queries, examples):
-    command = [*command, "--tools", tools, "--queries", queries, *(["--examples", examples] if examples else [])]
-    figures = json.loads(subprocess.run(command, check=True, capture_output=True).stdout)
-    return " / ".join(f"{figures[name]:.3f}".removeprefix("0") for name in ("h1", "r5", "ndcg5"))
+            print(f"| {part} | " + " | ".join(map(cell, measured.values())) + " |", flush=True)
 
 
 if __name__ == "__main__":

@@ -12,25 +12,18 @@ measured on all sets.
 import argparse
 import itertools
 import json
-import subprocess
 import tempfile
 from pathlib import Path
 
-PROJECT = Path(__file__).resolve().parent.parent
-WEIGHTS = json.loads((PROJECT / "models" / "ranking.json").read_text())
+from labelled_sets import PROJECT, WEIGHTS, evaluate, sets, shipped_examples, shown
+
+# Those that have a say, with the examples that they would have.
+SETS = ("fleet, the pack", "LiveMCPBench, by others", "MCPProxy", "Seal-Tools")
 GRID = {
     ("task", "clause"): [0.2, 0.3, 0.4, 0.5],
     ("task", "served"): [0.02, 0.04, 0.06],
     ("tool", "halfOfWords"): [40, 60, 80],
 }
-FIGURES = ("h1", "r5", "ndcg5")
-
-
-def measure(command, weights, scratch):
-    file = scratch / "weights.json"
-    file.write_text(json.dumps(weights))
-    measured = json.loads(subprocess.run([*command, "--weights", file], check=True, capture_output=True).stdout)
-    return [measured[figure] for figure in FIGURES]
 
 
 def changed(choice):
@@ -40,29 +33,11 @@ def changed(choice):
     return weights
 
 
-def shown(figures):
-    return " / ".join(f"{figure:.3f}".removeprefix("0") for figure in figures)
-
-
-def commands(orchestrator, shared, vectors, scratch):
-    """Name of each set and the command that measures it."""
-    exported = subprocess.run([orchestrator, "examples", "export", "--shipped"], check=True, capture_output=True)
-    (scratch / "pack.jsonl").write_bytes(exported.stdout)
-    seal = (shared / "eval" / "seal-tools" / "queries.jsonl").read_text().splitlines()
-    (scratch / "seal.jsonl").write_text("\n".join(seal[::5]))
-    asked = {
-        "fleet": (shared / "eval/fleet/queries.jsonl", scratch / "pack.jsonl"),
-        "livemcpbench": (
-            shared / "eval/livemcpbench/queries.jsonl",
-            shared / "train/livemcpbench-examples.jsonl",
-        ),
-        "mcpproxy-golden": (shared / "eval/mcpproxy-golden/queries.jsonl", None),
-        "seal-tools": (scratch / "seal.jsonl", None),
-    }
-    for name, (queries, examples) in asked.items():
-        tools = shared / "eval" / name / "tools.jsonl"
-        command = [orchestrator, "eval", "--json", "--tools", tools, "--queries", queries, "--vectors", vectors]
-        yield name, command + (["--examples", examples] if examples else [])
+def thinned(queries, scratch):
+    """Every fifth query."""
+    file = scratch / "thinned.jsonl"
+    file.write_text("\n".join(queries.read_text().splitlines()[::5]))
+    return file
 
 
 def main():
@@ -74,9 +49,15 @@ def main():
     with tempfile.TemporaryDirectory() as folder:
         scratch = Path(folder)
         vectors = arguments.vectors or scratch / "vectors.db"
-        sets = dict(commands(arguments.orchestrator, arguments.shared, vectors, scratch))
+        known = sets(arguments.shared, shipped_examples(arguments.orchestrator, scratch))
+        asked = {name: known[name] for name in SETS}
+        tools, queries, examples = asked["Seal-Tools"]
+        asked["Seal-Tools"] = (tools, thinned(queries, scratch), examples)
         results = {
-            choice: {name: measure(command, changed(choice), scratch) for name, command in sets.items()}
+            choice: {
+                name: evaluate(arguments.orchestrator, files, changed(choice), vectors, scratch)
+                for name, files in asked.items()
+            }
             for choice in itertools.product(*GRID.values())
         }
 
@@ -87,12 +68,12 @@ def main():
     names = ", ".join(name for _, name in GRID)
     print(f"| set | {names}, chosen on the others | H@1 / R@5 / nDCG@5 | with {now} |")
     print("| --- | --- | --- | --- |")
-    for name in sets:
-        choice = best([other for other in sets if other != name])
+    for name in SETS:
+        choice = best([other for other in SETS if other != name])
         print(f"| {name} | {choice} | {shown(results[choice][name])} | {shown(results[now][name])} |")
-    choice = best(sets)
+    choice = best(SETS)
     print(f"best on all: {choice}")
-    for name in sets:
+    for name in SETS:
         low, high = (pick(sum(result[name]) / 3 for result in results.values()) for pick in (min, max))
         print(f"{name}: mean of the three figures from {low:.3f} to {high:.3f} over the grid")
 

@@ -103,13 +103,13 @@ fn value(kind: SpanKind, text: &str) -> String {
     }
 }
 
+/// The ending of a day's number.
+static ORDINAL: LazyLock<Regex> =
+    LazyLock::new(|| Regex::new(r"(\d)(?:st|nd|rd|th)\b").expect("a pattern of this file is valid"));
+
 /// "May 3rd, 2026" and "3 May 2026".
 fn date(text: &str) -> Option<Date> {
-    let plain = Regex::new(r"(\d)(?:st|nd|rd|th)\b")
-        .ok()?
-        .replace_all(text, "$1")
-        .replace(',', "")
-        .replace(" of ", " ");
+    let plain = ORDINAL.replace_all(text, "$1").replace(',', "").replace(" of ", " ");
     ["%B %d %Y", "%d %B %Y", "%Y-%m-%d"]
         .iter()
         .find_map(|format| strtime::parse(format, &plain).ok()?.to_date().ok())
