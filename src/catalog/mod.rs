@@ -2,6 +2,7 @@
 //! which they are found, and the `SQLite` store that keeps all of it over restarts.
 
 mod diff;
+mod effect;
 mod signature;
 mod store;
 pub mod text;
@@ -9,6 +10,7 @@ mod tool;
 
 pub use self::{
     diff::{Diff, diff},
+    effect::Effect,
     signature::signature,
     store::{CachedServer, Store, StoreError, StoredTool},
     tool::Tool,

@@ -4,7 +4,7 @@ use std::sync::{Arc, OnceLock};
 
 use rmcp::model::{JsonObject, Tool as Definition, ToolAnnotations};
 
-use super::text;
+use super::{Effect, text};
 
 /// A tool of a server. Its definition is kept as JSON and read when it is first needed: at start
 /// thousands of tools are loaded, of which few are ever looked at. Clones share it.
@@ -81,11 +81,9 @@ impl Tool {
         })
     }
 
-    /// Whether the server says that the tool may destroy something. Not saying is not a yes.
-    pub fn is_destructive(&self) -> bool {
-        self.definition().annotations.as_ref().is_some_and(|hints: &ToolAnnotations| {
-            hints.destructive_hint == Some(true) && hints.read_only_hint != Some(true)
-        })
+    /// What a call may do.
+    pub fn effect(&self) -> Effect {
+        Effect::of(self.definition())
     }
 }
 

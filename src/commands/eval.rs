@@ -3,6 +3,7 @@
 
 mod arguments;
 mod compare;
+mod decisions;
 mod evidence;
 mod metrics;
 mod print;
@@ -15,7 +16,7 @@ use std::{
     sync::Arc,
 };
 
-use rmcp::model::{JsonObject, Tool as Definition};
+use rmcp::model::{JsonObject, Tool as Definition, ToolAnnotations};
 use serde::{Deserialize, de::DeserializeOwned};
 
 use self::{
@@ -41,6 +42,7 @@ const DEPTH: usize = 100;
 
 /// Options of `eval`.
 #[derive(Debug, clap::Args)]
+#[expect(clippy::struct_excessive_bools, reason = "options that do not depend on each other")]
 pub struct Arguments {
     /// Tools, one JSON object a line: server, name, description, inputSchema
     #[arg(long, value_name = "FILE")]
@@ -62,7 +64,11 @@ pub struct Arguments {
     /// Tell how well arguments are filled in from the words of the queries
     #[arg(long = "arguments")]
     fill: bool,
-    /// Show each query whose first tool is wrong: what came first, and where the first right one is
+    /// Tell what `execute` would do with each query: call, ask, or decline
+    #[arg(long)]
+    decisions: bool,
+    /// Show each query whose first tool is wrong: what came first, and where the first right one is. With
+    /// --arguments or --decisions, show those instead
     #[arg(long)]
     explain: bool,
     /// Keep what each query was worth in this file, for --compare
@@ -89,6 +95,7 @@ struct ToolLine {
     name: String,
     description: Option<String>,
     input_schema: Option<JsonObject>,
+    annotations: Option<ToolAnnotations>,
 }
 
 #[derive(Debug, Deserialize)]
@@ -137,21 +144,16 @@ pub async fn run(
     }
 
     let mut judged = Vec::with_capacity(queries.len());
-    let mut judged_servers = Vec::with_capacity(queries.len());
-    let mut routes = Vec::new();
-    let mut searches = Vec::with_capacity(queries.len());
+    let mut routes = Vec::with_capacity(queries.len());
     for query in &queries {
         let route = router.rank(&query.query, &Scope::default(), DEPTH, arguments.mode).await?;
-        searches.push(route.timings.search_ms);
         let found = judge(&route, query);
-        if arguments.explain && !query.relevant.is_empty() && !found.hit_at(1) {
+        let is_lost = !query.relevant.is_empty() && !found.hit_at(1);
+        if arguments.explain && !(arguments.fill || arguments.decisions) && is_lost {
             explain(query, &route, found.first_hit(), out)?;
         }
         judged.push(found);
-        judged_servers.push(judge_servers(&route, query));
-        if arguments.fill {
-            routes.push(route);
-        }
+        routes.push(route);
     }
     if let Some(file) = arguments.evidence {
         evidence::write(&file, &router, &servers, &queries, arguments.mode).await?;
@@ -163,20 +165,29 @@ pub async fn run(
         compare::print(&file, &queries, &judged, out)?;
         return Ok(Exit::Done);
     }
-    let filled = arguments.fill.then(|| {
-        let snapshot = library.snapshot();
-        let by_id = snapshot.tools().map(|tool| (tool.id(), tool)).collect();
-        arguments::judge_arguments(&by_id, queries.iter().zip(&routes), &settings.execute)
-    });
+    let routed = || queries.iter().zip(&routes);
+    let explained = arguments.explain.then_some(&mut *out);
+    let filled = if arguments.fill {
+        arguments::judge(&library.snapshot(), routed(), &settings.execute, explained)?
+    } else {
+        None
+    };
+    let explained = arguments.explain.then_some(&mut *out);
+    let decisions = if arguments.decisions {
+        Some(decisions::count(routed(), &settings.execute, explained)?)
+    } else {
+        None
+    };
     let judgements: Vec<&Judged> = judged.iter().collect();
     let report = Report {
         tools: tool_count,
         examples: library.snapshot().example_count(),
-        search_ms: median(searches),
+        search_ms: median(routes.iter().map(|route| route.timings.search_ms).collect()),
         metrics: Metrics::of(&judgements),
-        servers: Metrics::of(&judged_servers.iter().collect::<Vec<_>>()),
+        servers: server_metrics(routed()),
         intervals: arguments.intervals.then(|| metrics::intervals(&judgements)),
-        arguments: filled.flatten(),
+        arguments: filled,
+        decisions,
         splits: splits(&queries, &judged),
     };
     report.print(out)?;
@@ -229,7 +240,8 @@ async fn index(
     let mut by_server: BTreeMap<String, Vec<Definition>> = BTreeMap::new();
     for tool in tools {
         let schema = Arc::new(tool.input_schema.unwrap_or_default());
-        let definition = Definition::new(tool.name, tool.description.unwrap_or_default(), schema);
+        let mut definition = Definition::new(tool.name, tool.description.unwrap_or_default(), schema);
+        definition.annotations = tool.annotations;
         by_server.entry(tool.server).or_default().push(definition);
     }
     let servers = by_server
@@ -276,7 +288,12 @@ fn judge(route: &Route, query: &QueryLine) -> Judged {
     Judged::new(&ranked, &query.relevant, route.best().map_or(0.0, |best| best.confidence))
 }
 
-/// Servers in place of tools.
+/// The metrics with servers in place of tools.
+fn server_metrics<'a>(routed: impl Iterator<Item = (&'a QueryLine, &'a Route)>) -> Metrics {
+    let judged: Vec<Judged> = routed.map(|(query, route)| judge_servers(route, query)).collect();
+    Metrics::of(&judged.iter().collect::<Vec<_>>())
+}
+
 fn judge_servers(route: &Route, query: &QueryLine) -> Judged {
     let server = |id: &String| id.split(':').next().unwrap_or_default().to_owned();
     let ranked: Vec<String> = route.servers().into_iter().map(|found| found.server).collect();

@@ -253,8 +253,8 @@ impl Default for TotalLimits {
     }
 }
 
-/// Thresholds of `execute`, on calibrated confidence (a probability, 0 to 1).
-#[derive(Debug, Clone, Copy, Deserialize)]
+/// When `execute` calls. The thresholds are on calibrated confidence (a probability, 0 to 1).
+#[derive(Debug, Clone, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields, default)]
 pub struct ExecuteSettings {
     /// Below this the answer is `no_match`.
@@ -266,10 +266,43 @@ pub struct ExecuteSettings {
     /// Between the two, the second candidate has to be this many times less likely than the first,
     /// else the answer is `ambiguous`.
     pub ambiguous_ratio: f32,
+    /// Whether it calls with arguments that were read from the task's words.
+    pub infer: Infer,
+    /// Servers (`name`) and tools (`server:tool`) that it calls without confirmation even if they may destroy
+    /// something.
+    pub allow_destructive: Vec<String>,
+}
+
+/// Which arguments that were read from a task's words are good enough for a call.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Infer {
+    /// None: the caller gives all.
+    Off,
+    /// Those that leave nothing of the task to doubt.
+    Certain,
+    /// All that satisfy the tool's schema.
+    All,
 }
 
 impl Default for ExecuteSettings {
     fn default() -> Self {
-        Self { no_match_below: 0.15, ambiguous_below: 0.4, certain_from: 0.8, ambiguous_ratio: 1.5 }
+        Self {
+            no_match_below: 0.15,
+            ambiguous_below: 0.4,
+            certain_from: 0.8,
+            ambiguous_ratio: 1.5,
+            infer: Infer::Certain,
+            allow_destructive: Vec::new(),
+        }
+    }
+}
+
+impl ExecuteSettings {
+    /// Whether this tool is called without confirmation even if it may destroy something.
+    pub fn allows_destruction(&self, server: &str, tool: &str) -> bool {
+        self.allow_destructive
+            .iter()
+            .any(|entry| entry == server || entry.split_once(':') == Some((server, tool)))
     }
 }

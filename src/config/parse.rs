@@ -95,23 +95,29 @@ pub fn parse(
             (name, server)
         })
         .collect();
-    if let Some(unknown) = settings.servers.keys().find(|name| !servers.contains_key(*name)) {
-        // A slip of the pen: settings that silently have no effect would be worse than an error.
+    // A slip of the pen: settings that silently have no effect would be worse than an error.
+    let overlays = settings.servers.keys().map(|name| (name, name, format!("servers.{name}")));
+    let allowed = settings.execute.allow_destructive.iter();
+    let allowed = allowed.map(|entry| {
+        (entry, entry.split(':').next().unwrap_or_default(), "execute.allowDestructive".to_owned())
+    });
+    let mut named = overlays.map(|(entry, name, key)| (entry, name.as_str(), key)).chain(allowed);
+    if let Some((entry, unknown, key)) = named.find(|(_, name, _)| !servers.contains_key(*name)) {
         return Err(ConfigError::Malformed {
             file: file.to_owned(),
-            line: line_of(text, unknown),
+            line: line_of(text, entry),
             column: 1,
-            key: format!("orchestrator.servers.{unknown}"),
+            key: format!("orchestrator.{key}"),
             message: format!("there is no server \"{unknown}\" under mcpServers"),
         });
     }
     Ok(Config { servers, settings })
 }
 
-/// The last line that holds `name` as a key, from 1.
+/// The last line that holds `name` in quotes, from 1.
 fn line_of(text: &str, name: &str) -> usize {
-    let key = Value::from(name).to_string();
-    let last = text.lines().enumerate().filter(|(_, line)| line.contains(&key)).last();
+    let quoted = Value::from(name).to_string();
+    let last = text.lines().enumerate().filter(|(_, line)| line.contains(&quoted)).last();
     last.map_or(1, |(at, _)| at + 1)
 }
 

@@ -1,6 +1,6 @@
-//! Arguments against a tool's input schema: what is missing, what is wrong, and the two cases in
-//! which a call needs no arguments from the caller.
+//! Arguments against a tool's input schema: what is missing and what is wrong.
 
+use jsonschema::error::ValidationErrorKind;
 use rmcp::model::JsonObject;
 use serde::Serialize;
 use serde_json::{Map, Value};
@@ -41,9 +41,15 @@ pub fn validate(schema: &JsonObject, arguments: &JsonObject) -> Vec<Problem> {
         }
     };
     let arguments = Value::Object(arguments.clone());
-    let problems = validator.iter_errors(&arguments).map(|error| Problem {
-        field: field_of(&error.instance_path().to_string()),
-        problem: error.to_string(),
+    let problems = validator.iter_errors(&arguments).map(|error| {
+        let place = error.instance_path().to_string();
+        match error.kind() {
+            ValidationErrorKind::Required { property } => Problem {
+                field: field_of(&format!("{place}/{}", property.as_str().unwrap_or_default())),
+                problem: "is required".to_owned(),
+            },
+            _ => Problem { field: field_of(&place), problem: error.to_string() },
+        }
     });
     problems.collect()
 }
@@ -81,93 +87,6 @@ pub(super) fn required(schema: &JsonObject) -> Vec<&str> {
     names.map(|names| names.iter().filter_map(Value::as_str).collect()).unwrap_or_default()
 }
 
-/// The arguments of a call for which the caller gave none, where that is certain: nothing is
-/// required, or the one required parameter takes the task's own words.
-pub(super) fn from_task(schema: &JsonObject, task: &str) -> Option<JsonObject> {
-    match required(schema)[..] {
-        [] => Some(Map::new()),
-        [name] if takes_free_text(name, schema) => {
-            Some(Map::from_iter([(name.to_owned(), Value::String(task.to_owned()))]))
-        }
-        _ => None,
-    }
-}
-
-/// Names under which tools take words as they come.
-const FREE_TEXT_NAMES: &[&str] = &[
-    "query",
-    "q",
-    "question",
-    "prompt",
-    "text",
-    "message",
-    "task",
-    "input",
-    "search",
-    "search query",
-    "search term",
-    "search text",
-    "term",
-    "keyword",
-    "keywords",
-    "instruction",
-    "instructions",
-    "request",
-    "thought",
-];
-
-/// Words in a description that tell of a language or form which plain words do not have.
-const FORMAL_WORDS: &[&str] = &[
-    "sql",
-    "jql",
-    "cql",
-    "graphql",
-    "cypher",
-    "promql",
-    "logql",
-    "regex",
-    "regular expression",
-    "glob",
-    "json",
-    "xml",
-    "yaml",
-    "css",
-    "xpath",
-    "url",
-    "uri",
-    "path",
-    "uuid",
-    "identifier",
-    "base64",
-    "iso 8601",
-    "expression",
-    "syntax",
-];
-
-/// Whether a parameter is a plain string that is meant for words.
-fn takes_free_text(name: &str, schema: &JsonObject) -> bool {
-    let Some(parameter) = schema.get("properties").and_then(|properties| properties.get(name)) else {
-        return false;
-    };
-    let is_plain = parameter.get("type") == Some(&Value::String("string".to_owned()))
-        && ["enum", "const", "format", "pattern", "maxLength"]
-            .iter()
-            .all(|key| parameter.get(*key).is_none());
-    let words = crate::catalog::text::identifier_words(name);
-    let description = parameter.get("description").and_then(Value::as_str).unwrap_or_default().to_lowercase();
-    is_plain
-        && FREE_TEXT_NAMES.contains(&words.as_str())
-        && !FORMAL_WORDS.iter().any(|formal| contains_word(&description, formal))
-}
-
-fn contains_word(text: &str, word: &str) -> bool {
-    text.match_indices(word).any(|(at, _)| {
-        let before = text[..at].chars().next_back();
-        let after = text[at + word.len()..].chars().next();
-        !before.is_some_and(char::is_alphanumeric) && !after.is_some_and(char::is_alphanumeric)
-    })
-}
-
 #[cfg(test)]
 mod tests {
     use serde_json::json;
@@ -188,7 +107,7 @@ mod tests {
         }));
         let problems = validate(&schema, &object(json!({"items": [{"n": "x"}]})));
         let shown = summary(&problems);
-        assert!(shown.contains("\"path\" is a required property"), "{shown}");
+        assert!(shown.contains("path: is required"), "{shown}");
         assert!(shown.contains("items[0].n: \"x\" is not of type \"integer\""), "{shown}");
         assert!(validate(&schema, &object(json!({"path": "x"}))).is_empty());
         assert!(!validate(&schema, &object(json!({"path": "x", "pth": 1}))).is_empty());
@@ -207,29 +126,5 @@ mod tests {
         assert!(parse_arguments(json!([1])).is_err());
         assert!(parse_arguments(json!("{")).is_err());
         assert!(parse_arguments(json!("3")).is_err());
-    }
-
-    #[test]
-    fn only_words_for_words_are_filled_in() {
-        let one = |name: &str, parameter: Value| {
-            object(json!({"properties": {name: parameter}, "required": [name]}))
-        };
-        for (name, parameter, filled) in [
-            ("query", json!({"type": "string", "description": "What to look for"}), true),
-            ("searchQuery", json!({"type": "string"}), true),
-            ("query", json!({"type": "string", "description": "The SQL query to run"}), false),
-            ("query", json!({"type": "string", "enum": ["a"]}), false),
-            ("timezone", json!({"type": "string"}), false),
-            ("path", json!({"type": "string"}), false),
-            ("query", json!({"type": "number"}), false),
-        ] {
-            assert_eq!(
-                from_task(&one(name, parameter.clone()), "tea").is_some(),
-                filled,
-                "{name} {parameter}"
-            );
-        }
-        assert_eq!(from_task(&object(json!({"properties": {"path": {}}})), "x"), Some(Map::new()));
-        assert_eq!(from_task(&object(json!({"required": ["query", "b"]})), "x"), None);
     }
 }

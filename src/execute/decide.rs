@@ -2,15 +2,23 @@
 
 use rmcp::model::JsonObject;
 
-use super::arguments::{Problem, from_task, required, validate};
-use crate::{config::ExecuteSettings, router::Candidate};
+use super::{
+    arguments::{Problem, required, validate},
+    infer::{Origin, fill},
+    request::mended,
+};
+use crate::{
+    catalog::{Effect, Tool},
+    config::{ExecuteSettings, Infer},
+    router::Candidate,
+};
 
 /// Most candidates of an ambiguous answer.
 const MAX_AMBIGUOUS: usize = 5;
 /// Candidates shown when even the best is unlikely.
 const MIN_AMBIGUOUS: usize = 3;
 
-/// The decision on a task. `choice` is a place in the candidates.
+/// The decision on a task. Numbers are places in the candidates.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Decision {
     /// Nothing fits.
@@ -19,27 +27,26 @@ pub enum Decision {
     Ambiguous(Vec<usize>),
     /// The tool is clear, its arguments are not.
     NeedsArguments {
-        /// The tool.
-        choice: usize,
-        /// Arguments that were given.
-        understood: JsonObject,
-        /// What is missing or wrong.
+        /// The tool, and what is understood of its arguments.
+        request: Request,
+        /// What is missing or wrong; nothing where it is only not certain that this is what is meant.
         problems: Vec<Problem>,
     },
     /// The tool may destroy something; a person or a model has to name it.
-    NeedsConfirmation {
-        /// The tool.
-        choice: usize,
-        /// Its arguments.
-        arguments: JsonObject,
-    },
+    NeedsConfirmation(Request),
     /// The call is safe and complete.
-    Call {
-        /// The tool.
-        choice: usize,
-        /// Its arguments.
-        arguments: JsonObject,
-    },
+    Call(Request),
+}
+
+/// A tool with arguments.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Request {
+    /// The tool, as a place in the candidates.
+    pub choice: usize,
+    /// Its arguments.
+    pub arguments: JsonObject,
+    /// Where those came from that were read from the task.
+    pub origins: Vec<Origin>,
 }
 
 impl Decision {
@@ -47,9 +54,9 @@ impl Decision {
     pub fn choice(&self) -> Option<usize> {
         match self {
             Self::NoMatch | Self::Ambiguous(_) => None,
-            Self::NeedsArguments { choice, .. }
-            | Self::NeedsConfirmation { choice, .. }
-            | Self::Call { choice, .. } => Some(*choice),
+            Self::NeedsArguments { request, .. } | Self::NeedsConfirmation(request) | Self::Call(request) => {
+                Some(request.choice)
+            }
         }
     }
 
@@ -59,8 +66,8 @@ impl Decision {
             Self::NoMatch => "no_match",
             Self::Ambiguous(_) => "ambiguous",
             Self::NeedsArguments { .. } => "needs_arguments",
-            Self::NeedsConfirmation { .. } => "needs_confirmation",
-            Self::Call { .. } => "call",
+            Self::NeedsConfirmation(_) => "needs_confirmation",
+            Self::Call(_) => "call",
         }
     }
 }
@@ -95,7 +102,7 @@ pub fn decide(
     if close > 1 {
         return Decision::Ambiguous(places[..close].to_vec());
     }
-    decide_on_tool(choice, &candidates[choice], task, arguments)
+    decide_on_tool(choice, &candidates[choice].tool, task, arguments, settings)
 }
 
 /// How many of the candidates at `places` are about as likely as the first of them, itself included.
@@ -119,35 +126,51 @@ fn accepts_named(candidate: &Candidate, arguments: &JsonObject) -> bool {
 
 fn decide_on_tool(
     choice: usize,
-    candidate: &Candidate,
+    tool: &Tool,
     task: &str,
-    arguments: Option<&JsonObject>,
+    given: Option<&JsonObject>,
+    settings: &ExecuteSettings,
 ) -> Decision {
-    let schema = candidate.tool.input_schema();
-    let arguments = match arguments.filter(|given| !given.is_empty()) {
-        Some(given) => {
-            let problems = validate(schema, given);
-            if !problems.is_empty() {
-                return Decision::NeedsArguments { choice, understood: given.clone(), problems };
-            }
-            given.clone()
-        }
-        None => {
-            if let Some(arguments) = from_task(schema, task) {
-                arguments
-            } else {
-                let missing =
-                    |name: &str| Problem { field: name.to_owned(), problem: "is required".to_owned() };
-                let problems = required(schema).into_iter().map(missing).collect();
-                return Decision::NeedsArguments { choice, understood: JsonObject::new(), problems };
-            }
-        }
-    };
-    if candidate.tool.is_destructive() {
-        Decision::NeedsConfirmation { choice, arguments }
-    } else {
-        Decision::Call { choice, arguments }
+    let given = mended(tool.input_schema(), given.cloned().unwrap_or_default());
+    let understood = understand(tool, task, given, settings.infer);
+    let Understood { arguments, origins, certain } = understood;
+    let problems = validate(tool.input_schema(), &arguments);
+    let request = Request { choice, arguments, origins };
+    if !problems.is_empty() || !certain {
+        return Decision::NeedsArguments { request, problems };
     }
+    if tool.effect() == Effect::Destroys && !settings.allows_destruction(&tool.server, tool.name()) {
+        Decision::NeedsConfirmation(request)
+    } else {
+        Decision::Call(request)
+    }
+}
+
+/// What is known of a tool's arguments.
+struct Understood {
+    arguments: JsonObject,
+    origins: Vec<Origin>,
+    /// Whether it is good enough for a call, where it satisfies the schema.
+    certain: bool,
+}
+
+/// The given arguments, and those that the task's words tell where the given ones are not enough.
+fn understand(tool: &Tool, task: &str, given: JsonObject, infer: Infer) -> Understood {
+    let is_enough = !given.is_empty() && {
+        let has = |name: &str| given.contains_key(name);
+        required(tool.input_schema()).into_iter().all(has)
+    };
+    if is_enough || infer == Infer::Off {
+        return Understood { arguments: given, origins: Vec::new(), certain: true };
+    }
+    let filled = fill(tool, task);
+    // What is given besides what the task says leaves its words to doubt, unless they say the same.
+    let agrees = given.iter().all(|(name, value)| filled.arguments.get(name) == Some(value));
+    let is_new = |name: &str| !given.contains_key(name);
+    let origins = filled.origins.into_iter().filter(|origin| is_new(&origin.parameter)).collect();
+    let mut arguments = filled.arguments;
+    arguments.extend(given);
+    Understood { arguments, origins, certain: infer == Infer::All || (filled.certain && agrees) }
 }
 
 #[cfg(test)]
@@ -166,7 +189,8 @@ mod tests {
     }
 
     fn candidate(name: &'static str, confidence: f32, schema: Value) -> Candidate {
-        let definition = Definition::new(name, "", Arc::new(object(schema)));
+        let definition = Definition::new(name, "", Arc::new(object(schema)))
+            .annotate(ToolAnnotations::new().read_only(true));
         let evidence = Evidence::new(0.0, None);
         let tool = Tool::new("s", definition);
         Candidate {
@@ -183,7 +207,13 @@ mod tests {
     }
 
     fn settings() -> ExecuteSettings {
-        ExecuteSettings { no_match_below: 0.1, ambiguous_below: 0.2, certain_from: 0.5, ambiguous_ratio: 1.5 }
+        ExecuteSettings {
+            no_match_below: 0.1,
+            ambiguous_below: 0.2,
+            certain_from: 0.5,
+            ambiguous_ratio: 1.5,
+            ..ExecuteSettings::default()
+        }
     }
 
     fn path_schema() -> Value {
@@ -263,17 +293,59 @@ mod tests {
     fn wrong_arguments_are_named_and_not_sent() {
         let wrong = object(json!({"path": 5}));
         let decision = decide(&[candidate("a", 0.9, path_schema())], "x", Some(&wrong), &settings());
-        let Decision::NeedsArguments { problems, understood, .. } = decision else { panic!("{decision:?}") };
+        let Decision::NeedsArguments { problems, request } = decision else { panic!("{decision:?}") };
         assert_eq!(problems[0].field, "path");
-        assert_eq!(understood, wrong);
+        assert_eq!(request.arguments, wrong);
     }
 
     #[test]
-    fn a_destructive_tool_waits_for_confirmation() {
-        let mut destroying = candidate("drop", 0.9, json!({"type": "object"}));
-        let mut definition = destroying.tool.definition().clone();
-        definition.annotations = Some(ToolAnnotations::new().destructive(true));
-        destroying.tool = Tool::new("s", definition);
-        assert_eq!(decide(&[destroying], "drop it", None, &settings()).name(), "needs_confirmation");
+    fn a_tool_that_may_destroy_waits_for_confirmation_unless_it_is_allowed() {
+        let destroying = |name: &'static str| {
+            let mut candidate = candidate(name, 0.9, json!({"type": "object"}));
+            candidate.tool = Tool::new("s", Definition::new(name, "", Arc::default()));
+            [candidate]
+        };
+        let allowing = |entry: &str| ExecuteSettings {
+            allow_destructive: vec!["other".to_owned(), entry.to_owned()],
+            ..settings()
+        };
+        for (tool, settings, expected) in [
+            ("drop", settings(), "needs_confirmation"),
+            ("drop", allowing("s"), "call"),
+            ("drop", allowing("s:drop"), "call"),
+            ("drop", allowing("s:other"), "needs_confirmation"),
+            ("drop", allowing("drop"), "needs_confirmation"),
+            ("list", settings(), "call"),
+            ("add", settings(), "call"),
+        ] {
+            assert_eq!(decide(&destroying(tool), "do it", None, &settings).name(), expected, "{tool}");
+        }
+    }
+
+    #[test]
+    fn the_policy_says_whether_words_are_good_enough_for_a_call() {
+        let schema = json!({"type": "object", "required": ["path", "depth"], "properties": {
+            "path": {"type": "string"}, "depth": {"type": "integer", "description": "How many levels"}}});
+        let candidates = [candidate("tree", 0.9, schema)];
+        let certain = "tree of path /src with a depth of 2";
+        let vague = "tree of path /src with a depth of 2, but not the hidden ones";
+        let given = object(json!({"path": "/src"}));
+        let contradicting = object(json!({"path": "/lib"}));
+        for (infer, task, arguments, expected) in [
+            (Infer::Off, certain, None, "needs_arguments"),
+            (Infer::Certain, certain, None, "call"),
+            (Infer::Certain, vague, None, "needs_arguments"),
+            (Infer::Certain, certain, Some(&given), "call"),
+            (Infer::Certain, certain, Some(&contradicting), "needs_arguments"),
+            (Infer::All, vague, None, "call"),
+            (Infer::All, "tree of path /src", None, "needs_arguments"),
+        ] {
+            let settings = ExecuteSettings { infer, ..settings() };
+            let decision = decide(&candidates, task, arguments, &settings);
+            assert_eq!(decision.name(), expected, "{infer:?} {task} {arguments:?}");
+        }
+        let Decision::Call(request) = decide(&candidates, certain, None, &settings()) else { panic!() };
+        assert_eq!(Value::Object(request.arguments), json!({"path": "/src", "depth": 2}));
+        assert_eq!(request.origins.len(), 2);
     }
 }

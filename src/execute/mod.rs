@@ -8,6 +8,7 @@ mod decide;
 mod infer;
 mod outcome;
 mod recent;
+mod request;
 mod resolve;
 
 use std::{
@@ -25,9 +26,9 @@ use tokio::{
 use self::recent::Recent;
 pub use self::{
     arguments::{Problem, parse_arguments, validate},
-    decide::{Decision, decide},
+    decide::{Decision, Request, decide},
     infer::{Filled, Origin, SpanKind, fill},
-    outcome::{CandidateView, Outcome, Pending, Routing, Timings, ToolView},
+    outcome::{CandidateView, Inferred, Outcome, Pending, Routing, Timings, ToolView},
     resolve::{ResolveError, Target, resolve},
 };
 use crate::{
@@ -42,7 +43,7 @@ use crate::{
 };
 
 /// Candidates that are looked at for one task.
-const CANDIDATES: usize = 10;
+pub const CANDIDATES: usize = 10;
 /// Candidates shown where none fits.
 const NEAREST: usize = 3;
 
@@ -94,7 +95,7 @@ impl Executor {
     ) -> Self {
         let servers = servers.into_iter().collect();
         let learns = settings.examples.from_use;
-        let (strict_audit, settings) = (settings.audit.strict, settings.execute);
+        let (strict_audit, settings) = (settings.audit.strict, settings.execute.clone());
         Self {
             router,
             library,
@@ -226,13 +227,20 @@ impl Executor {
         }
 
         let timings = Timings { route: Some(route.timings), ..Timings::default() };
-        let routing = |candidate: &Candidate| Routing {
-            request_id: request_id.clone(),
-            server: candidate.tool.server.clone(),
-            tool: candidate.tool.name().to_owned(),
-            confidence: Some(candidate.confidence),
-            timings,
+        let routing = |request: &Request| {
+            let candidate = &route.candidates[request.choice];
+            let inferred = (!request.origins.is_empty())
+                .then(|| Inferred { arguments: request.arguments.clone(), from: request.origins.clone() });
+            Routing {
+                request_id: request_id.clone(),
+                server: candidate.tool.server.clone(),
+                tool: candidate.tool.name().to_owned(),
+                confidence: Some(candidate.confidence),
+                timings,
+                inferred,
+            }
         };
+        let tool = |request: &Request| route.candidates[request.choice].tool.clone();
         let degraded = route.degraded.as_ref().map(ToString::to_string);
         match decision {
             Decision::NoMatch => Outcome::NoMatch {
@@ -247,31 +255,25 @@ impl Executor {
                 timings,
                 candidates: views(places.iter().map(|place| &route.candidates[*place])),
             },
-            Decision::NeedsArguments { choice, understood, problems } => {
-                let candidate = &route.candidates[choice];
-                Outcome::NeedsArguments {
-                    routing: routing(candidate),
-                    tool: candidate.tool.clone(),
-                    understood,
-                    problems,
-                }
-            }
-            Decision::NeedsConfirmation { choice, arguments } => {
-                let candidate = &route.candidates[choice];
-                Outcome::NeedsConfirmation {
-                    routing: routing(candidate),
-                    tool: candidate.tool.clone(),
-                    arguments,
-                }
-            }
-            Decision::Call { choice, arguments } => {
-                let candidate = &route.candidates[choice];
-                let routing = routing(candidate);
-                if task.dry_run {
-                    return Outcome::DryRun { routing, tool: candidate.tool.clone(), arguments };
-                }
-                let target = candidate.tool.clone();
-                self.send(routing, &target, arguments, Some(task.text.clone()), caller).await
+            Decision::NeedsArguments { request, problems } => Outcome::NeedsArguments {
+                routing: routing(&request),
+                tool: tool(&request),
+                understood: request.arguments,
+                problems,
+            },
+            Decision::NeedsConfirmation(request) => Outcome::NeedsConfirmation {
+                routing: routing(&request),
+                tool: tool(&request),
+                arguments: request.arguments,
+            },
+            Decision::Call(request) if task.dry_run => Outcome::DryRun {
+                routing: routing(&request),
+                tool: tool(&request),
+                arguments: request.arguments,
+            },
+            Decision::Call(request) => {
+                let (routing, tool) = (routing(&request), tool(&request));
+                self.send(routing, &tool, request.arguments, Some(task.text.clone()), caller).await
             }
         }
     }
@@ -319,6 +321,7 @@ impl Executor {
         };
         let task = self.chosen_for(caller, &tool);
         let routing = Routing::of(request_id, &tool);
+        let arguments = request::mended(tool.input_schema(), arguments);
         match self.check(&routing, &tool, arguments).await {
             Ok(arguments) => {
                 let outcome = self.send(routing, &tool, arguments, None, caller).await;

@@ -6,7 +6,11 @@ use rmcp::model::{CallToolResult, InputRequiredResult, JsonObject};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 
-use super::arguments::{Problem, required, summary};
+use super::{
+    arguments::{Problem, summary},
+    infer::Origin,
+    request::with_blanks,
+};
 use crate::{
     catalog::{Tool, signature},
     router::{Candidate, RouteTimings},
@@ -43,13 +47,25 @@ pub struct Routing {
     pub confidence: Option<f32>,
     /// Time of each stage.
     pub timings: Timings,
+    /// The arguments, where some were read from the task's words.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub inferred: Option<Inferred>,
+}
+
+/// Arguments that the caller did not give.
+#[derive(Debug, Clone, Serialize)]
+pub struct Inferred {
+    /// All arguments, the given ones included.
+    pub arguments: JsonObject,
+    /// Where those came from that were read from the task.
+    pub from: Vec<Origin>,
 }
 
 impl Routing {
     /// The routing of a call by name.
     pub(super) fn of(request_id: String, tool: &Tool) -> Self {
         let (server, tool) = (tool.server.clone(), tool.name().to_owned());
-        Self { request_id, server, tool, confidence: None, timings: Timings::default() }
+        Self { request_id, server, tool, confidence: None, timings: Timings::default(), inferred: None }
     }
 
     /// `server:tool`.
@@ -258,7 +274,7 @@ impl Outcome {
                 "missing": problems,
                 "understood": understood,
                 "inputSchema": tool.input_schema(),
-                "call_tool": call_request(tool, &with_blanks(tool, understood)),
+                "call_tool": call_request(tool, &with_blanks(tool.input_schema(), understood)),
             }),
             Self::Ambiguous { request_id, timings, candidates } => {
                 json!({"request_id": request_id, "timings": timings, "candidates": candidates})
@@ -289,11 +305,15 @@ impl Outcome {
                 format!("{} needs input before it can go on.", routing.id())
             }
             Self::NeedsArguments { routing, tool, understood, problems } => {
-                let request = call_request(tool, &with_blanks(tool, understood));
+                let request = call_request(tool, &with_blanks(tool.input_schema(), understood));
+                let why = match problems.as_slice() {
+                    [] => "but the task may say more than these arguments".to_owned(),
+                    problems => format!("but its arguments are not complete: {}", summary(problems)),
+                };
+                let next = if problems.is_empty() { "as it should be" } else { "each null replaced" };
                 format!(
-                    "{} fits, but its arguments are not complete: {}.\n{}\n{}\nCall it with call_tool, each null replaced: {request}",
+                    "{} fits, {why}.\n{}\n{}\nCall it with call_tool, {next}: {request}",
                     routing.id(),
-                    summary(problems),
                     signature(tool.definition()),
                     one_line(tool.description()),
                 )
@@ -340,16 +360,6 @@ fn push_lines(text: &mut String, candidates: &[CandidateView]) {
 /// The `call_tool` request for a tool.
 fn call_request(tool: &Tool, arguments: &JsonObject) -> Value {
     json!({"tool": tool.id(), "arguments": arguments})
-}
-
-/// The given arguments, and null for each required one that is missing: a null passes no check of a
-/// typed parameter, so a blank that stays blank is noticed.
-fn with_blanks(tool: &Tool, given: &JsonObject) -> JsonObject {
-    let mut arguments = given.clone();
-    for name in required(tool.input_schema()) {
-        arguments.entry(name.to_owned()).or_insert(Value::Null);
-    }
-    arguments
 }
 
 /// The first paragraph, on one line, cut at a word.

@@ -6,6 +6,7 @@ use serde_json::json;
 
 use super::{
     arguments::ArgumentFigures,
+    decisions::Counts,
     metrics::{FIGURES, Metrics},
 };
 use crate::commands::output::Output;
@@ -23,6 +24,8 @@ pub(super) struct Report<'a> {
     pub(super) intervals: Option<[[f64; 2]; 7]>,
     /// How well arguments are filled in.
     pub(super) arguments: Option<ArgumentFigures>,
+    /// What `execute` would do, for each part of the set.
+    pub(super) decisions: Option<BTreeMap<String, Counts>>,
     /// The figures of each part of the set.
     pub(super) splits: BTreeMap<&'a str, Metrics>,
 }
@@ -43,6 +46,9 @@ impl Report<'_> {
             if let serde_json::Value::Object(arguments) = json!(self.arguments) {
                 all.extend(arguments);
             }
+            if let Some(decisions) = &self.decisions {
+                all.insert("decisions".to_owned(), json!(decisions));
+            }
             if let Some(intervals) = self.intervals {
                 let named = FIGURES.into_iter().zip(intervals).collect::<BTreeMap<_, _>>();
                 all.insert("intervals".to_owned(), json!(named));
@@ -61,6 +67,13 @@ impl Report<'_> {
         ))?;
         if let Some(arguments) = &self.arguments {
             out.line(arguments.line())?;
+        }
+        if let Some(decisions) = &self.decisions {
+            let rows = decisions
+                .iter()
+                .map(|(name, counts)| std::iter::once(name.clone()).chain(counts.row()).collect());
+            let columns: Vec<&str> = std::iter::once("").chain(Counts::COLUMNS).collect();
+            out.table(&columns, rows)?;
         }
         let row = |name: &str, metrics: &Metrics| {
             [name.to_owned(), metrics.queries.to_string()].into_iter().chain(metrics.row()).collect()

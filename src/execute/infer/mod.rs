@@ -4,9 +4,12 @@
 //! All values are given to parameters together, since the best for one may be better for another. It is
 //! certain when nothing of the task is left over that could be meant for a parameter as well.
 
+mod free_text;
 mod parameter;
+mod schema;
 mod spans;
 mod words;
+mod zones;
 
 use std::{
     collections::{BTreeSet, HashSet},
@@ -15,17 +18,20 @@ use std::{
 };
 
 use rmcp::model::JsonObject;
+use serde::Serialize;
+use serde_json::Value;
 
 pub use self::spans::SpanKind;
 use self::{
+    free_text::FreeText,
     parameter::{Around, Parameter, parameters},
     spans::{Span, spans},
-    words::{alike, stems},
+    words::{alike, stems, words_at},
 };
-use crate::catalog::Tool;
+use crate::catalog::{Effect, Tool};
 
 /// Values and parameters beyond which nothing is tried: ways to combine them grow too fast.
-const MAX_SPANS: usize = 7;
+const MAX_SPANS: usize = 10;
 const MAX_PARAMETERS: usize = 14;
 const MAX_WAYS: usize = 5_000;
 /// What it costs to leave a value unused.
@@ -45,14 +51,21 @@ static ASKING: LazyLock<HashSet<&str>> = LazyLock::new(|| {
         .collect()
 });
 
+/// Stems of words that limit what is asked for.
+const LIMITING: &[&str] = &["but", "except", "if", "instead", "not", "unles", "without"];
+
 /// A value and where it came from.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Origin {
     /// The parameter.
     pub parameter: String,
-    /// Where in the task, in bytes.
+    /// The words of the task.
+    pub said: String,
+    /// Where they are, in bytes.
+    #[serde(skip)]
     pub place: Range<usize>,
-    /// What it was recognised as.
+    /// What they were recognised as.
+    #[serde(rename = "as")]
     pub kind: SpanKind,
 }
 
@@ -79,57 +92,174 @@ struct Use {
 /// Fills in a tool's parameters from a task.
 pub fn fill(tool: &Tool, task: &str) -> Filled {
     let parameters = parameters(tool.input_schema());
-    let spans = spans(task);
-    let missing = |filled: &[usize]| -> Vec<String> {
-        let open = parameters.iter().enumerate().filter(|(at, _)| !filled.contains(at));
-        open.filter(|(_, parameter)| parameter.required)
-            .map(|(_, parameter)| parameter.name.clone())
-            .collect()
-    };
     if parameters.is_empty() {
         return Filled { certain: true, ..Filled::default() };
     }
-    if spans.len() > MAX_SPANS || parameters.len() > MAX_PARAMETERS {
-        return Filled { missing: missing(&[]), ..Filled::default() };
+    let own = stems(&format!("{} {} {}", tool.server, tool.name(), tool.description())).into_iter().collect();
+    let mut spans = spans_for(task, &parameters);
+    // "GitLab" in a task for a tool of GitLab is no value.
+    let names_itself = |span: &Span| span.kind == SpanKind::Name && is_among(&own, &span.value);
+    spans.retain(|span| !names_itself(span) || !span.forms.is_empty());
+    let too_many = spans.len() > MAX_SPANS || parameters.len() > MAX_PARAMETERS;
+    let filled = if too_many { Filled::default() } else { assign(&own, task, &parameters, &spans) };
+    let required = || parameters.iter().filter(|parameter| parameter.required);
+    let missing = |filled: &Filled| -> Vec<String> {
+        let open = required().filter(|parameter| !filled.arguments.contains_key(&parameter.name));
+        open.map(|parameter| parameter.name.clone()).collect()
+    };
+    let missing = missing(&filled);
+    // What is looked for or asked is the task itself, where nothing else is.
+    if let ([only], 1) = (missing.as_slice(), required().count())
+        && let Some(kind) = required().find_map(|parameter| parameter.free_text)
+    {
+        return from_words(tool, &own, task, only, kind);
     }
+    Filled { certain: filled.certain && missing.is_empty(), missing, ..filled }
+}
+
+/// The task's own words as the only argument, without those that only say what the tool does. Certain where
+/// they are only looked for.
+fn from_words(tool: &Tool, own: &BTreeSet<String>, task: &str, parameter: &str, kind: FreeText) -> Filled {
+    let place = topic(own, task, kind).unwrap_or(0..task.len());
+    let said = task[place.clone()].to_owned();
+    let arguments = JsonObject::from_iter([(parameter.to_owned(), Value::from(said.as_str()))]);
+    let origin = Origin { parameter: parameter.to_owned(), said, place, kind: SpanKind::Task };
+    let certain = tool.effect() == Effect::Reads && has_whole_quotes(task);
+    Filled { arguments, origins: vec![origin], missing: Vec::new(), certain }
+}
+
+/// What a task is about: "search the web for sourdough" about "sourdough".
+fn topic(own: &BTreeSet<String>, task: &str, kind: FreeText) -> Option<Range<usize>> {
+    const BEFORE: [&str; 7] =
+        [": ", " about ", " for ", " on ", " related to ", " regarding ", " concerning "];
+    let before = if kind == FreeText::Searched { &BEFORE[..] } else { &BEFORE[..1] };
+    let found = before.iter().filter_map(|before| Some((task.find(before)?, before.len())));
+    let says_nothing_new = |at: usize| {
+        stems(&task[..at]).iter().all(|word| asks(word) || own.iter().any(|known| alike(known, word)))
+    };
+    let (at, length) = found.filter(|(at, _)| says_nothing_new(*at)).min()?;
+    let rest = task[at + length..].trim_end_matches(|character: char| ".?! ".contains(character));
+    (!rest.is_empty()).then(|| at + length..at + length + rest.len())
+}
+
+fn asks(word: &str) -> bool {
+    ASKING.contains(word)
+}
+
+/// Whether all words of a text are among these.
+fn is_among(known: &BTreeSet<String>, text: &str) -> bool {
+    stems(text).iter().all(|word| known.contains(word))
+}
+
+fn has_whole_quotes(task: &str) -> bool {
+    task.matches('"').count().is_multiple_of(2)
+}
+
+/// All that may be a value for one of the parameters, in order.
+fn spans_for(task: &str, parameters: &[Parameter]) -> Vec<Span> {
+    let mut spans = halved(spans(task), parameters);
+    let said = words_at(task);
+    for (at, parameter) in parameters.iter().enumerate() {
+        for (place, kind, form) in parameter.forms(&said) {
+            let overlaps = |span: &&mut Span| span.place.start < place.end && place.start < span.place.end;
+            match spans.iter_mut().find(overlaps) {
+                None => spans.push(Span { value: form.clone(), place, kind, forms: vec![(at, form)] }),
+                // The same but for quotes, or the whole name of a zone.
+                Some(span) if span.place.len() <= place.len() + 2 => span.forms.push((at, form)),
+                Some(_) => {}
+            }
+        }
+    }
+    spans.sort_by_key(|span| span.place.start);
+    spans
+}
+
+/// `owner/repository` in two, where there is a parameter for either.
+fn halved(spans: Vec<Span>, parameters: &[Parameter]) -> Vec<Span> {
+    let owner = parameters.iter().position(|parameter| parameter.half().0);
+    let project = parameters.iter().position(|parameter| parameter.half().1);
+    let (Some(owner), Some(project)) = (owner, project) else { return spans };
+    let half = |place: Range<usize>, value: &str, parameter: usize| Span {
+        place,
+        kind: SpanKind::Half,
+        value: value.to_owned(),
+        forms: vec![(parameter, value.to_owned())],
+    };
+    let parts = |span: Span| {
+        let split = span.value.split_once('/').filter(|(left, right)| {
+            span.kind == SpanKind::Path
+                && !left.is_empty()
+                && !left.starts_with('.')
+                && !right.is_empty()
+                && !right.contains(['/', '.'])
+        });
+        let Some((left, right)) = split else { return vec![span] };
+        let middle = span.place.start + left.len();
+        vec![half(span.place.start..middle, left, owner), half(middle + 1..span.place.end, right, project)]
+    };
+    spans.into_iter().flat_map(parts).collect()
+}
+
+/// The best use of the spans. What is missing is not looked at.
+fn assign(own: &BTreeSet<String>, task: &str, parameters: &[Parameter], spans: &[Span]) -> Filled {
     let scores: Vec<Vec<Option<f32>>> = (0..spans.len())
         .map(|at| {
-            let around = Around::new(task, &spans, at);
-            let score = |parameter: &Parameter| parameter.score(&spans[at], &around);
-            parameters.iter().map(|parameter| parameter.takes(&spans[at]).then(|| score(parameter))).collect()
+            let (span, around) = (&spans[at], Around::new(task, spans, at));
+            let score = |(place, parameter): (usize, &Parameter)| {
+                let form = span.form(place);
+                parameter.takes(span, form).then(|| parameter.score(span, form, &around)).flatten()
+            };
+            parameters.iter().enumerate().map(score).collect()
         })
         .collect();
-    let (best, margin) = best_use(&scores, &spans);
-    let filled: Vec<usize> = best.parameter_of.iter().flatten().copied().collect();
-    let pairs =
-        spans.iter().zip(&best.parameter_of).filter_map(|(span, parameter)| Some((span, (*parameter)?)));
-    let arguments =
-        pairs.clone().map(|(span, at)| (parameters[at].name.clone(), parameters[at].value_of(span)));
-    let origins = pairs.map(|(span, at)| Origin {
-        parameter: parameters[at].name.clone(),
-        place: span.place.clone(),
-        kind: span.kind,
-    });
+    let lists: Vec<bool> = parameters.iter().map(|parameter| parameter.is_list).collect();
+    let (best, margin) = best_use(&scores, spans, &lists);
+    let mut filled = Filled::default();
+    for (span, place) in
+        spans.iter().zip(&best.parameter_of).filter_map(|(span, place)| Some((span, (*place)?)))
+    {
+        let parameter = &parameters[place];
+        let value = parameter.value_of(span.form(place).unwrap_or(&span.value));
+        filled.origins.push(Origin {
+            parameter: parameter.name.clone(),
+            said: task[span.place.clone()].to_owned(),
+            place: span.place.clone(),
+            kind: span.kind,
+        });
+        match (parameter.is_list, filled.arguments.get_mut(&parameter.name)) {
+            (true, Some(Value::Array(values))) => values.push(value),
+            (true, _) => {
+                filled.arguments.insert(parameter.name.clone(), Value::Array(vec![value]));
+            }
+            (false, _) => {
+                filled.arguments.insert(parameter.name.clone(), value);
+            }
+        }
+    }
+    let used: Vec<usize> = best.parameter_of.iter().flatten().copied().collect();
     let lowest = scores
         .iter()
         .zip(&best.parameter_of)
         .filter_map(|(scores, parameter)| scores[(*parameter)?])
         .fold(f32::MAX, f32::min);
-    let missing = missing(&filled);
-    let certain = missing.is_empty()
-        && margin >= CERTAIN_MARGIN
+    let is_doubtful =
+        |(span, parameter): (&Span, &Option<usize>)| parameter.is_some() && span.kind == SpanKind::Compound;
+    let is_left = |(span, parameter): (&Span, &Option<usize>)| {
+        parameter.is_none() && !span.is_bound() && span.kind != SpanKind::Compound
+    };
+    filled.certain = margin >= CERTAIN_MARGIN
         && lowest >= CERTAIN_SCORE
-        && best.parameter_of.iter().all(Option::is_some)
-        && task.matches('"').count().is_multiple_of(2)
-        && !says_more(tool, &parameters, &filled, task, &spans);
-    Filled { arguments: arguments.collect(), origins: origins.collect(), missing, certain }
+        && !spans.iter().zip(&best.parameter_of).any(|used| is_left(used) || is_doubtful(used))
+        && has_whole_quotes(task)
+        && !says_more(own, parameters, &used, task, spans, &best.parameter_of);
+    filled
 }
 
 /// The best of all ways to use the spans, and how far it is ahead of the next: not at all, where there are too
 /// many ways to look at.
-fn best_use(scores: &[Vec<Option<f32>>], spans: &[Span]) -> (Use, f32) {
+fn best_use(scores: &[Vec<Option<f32>>], spans: &[Span], lists: &[bool]) -> (Use, f32) {
     // A name may be part of the sentence; a number or what is quoted is there to be used.
-    let unused = |at: usize| if spans[at].kind == SpanKind::Name { 0.0 } else { -UNUSED };
+    let unused = |at: usize| if spans[at].kind.may_be_no_value() { 0.0 } else { -UNUSED };
     // The most that spans from here on can add.
     let mut most = vec![0.0; spans.len() + 1];
     for at in (0..spans.len()).rev() {
@@ -156,12 +286,15 @@ fn best_use(scores: &[Vec<Option<f32>>], spans: &[Span]) -> (Use, f32) {
             }
             continue;
         }
-        let free = scores[at].iter().enumerate().filter(|(at, _)| !way.parameter_of.contains(&Some(*at)));
+        let free = scores[at]
+            .iter()
+            .enumerate()
+            .filter(|(at, _)| lists[*at] || !way.parameter_of.contains(&Some(*at)));
         let mut choices: Vec<(Option<usize>, f32)> =
             free.filter_map(|(parameter, score)| Some((Some(parameter), (*score)?))).collect();
         choices.push((None, unused(at)));
-        // The best comes last, and is looked at first.
-        choices.sort_by(|left, right| left.1.total_cmp(&right.1));
+        // The best comes last, and is looked at first; of equals the one that the tool names first.
+        choices.sort_by(|left, right| left.1.total_cmp(&right.1).then(right.0.cmp(&left.0)));
         ways.extend(choices.into_iter().map(|(parameter, score)| {
             let mut parameter_of = way.parameter_of.clone();
             parameter_of.push(parameter);
@@ -173,12 +306,17 @@ fn best_use(scores: &[Vec<Option<f32>>], spans: &[Span]) -> (Use, f32) {
 }
 
 /// Whether the task says something that may be meant for a parameter that is not filled in.
-fn says_more(tool: &Tool, parameters: &[Parameter], filled: &[usize], task: &str, spans: &[Span]) -> bool {
+fn says_more(
+    own: &BTreeSet<String>,
+    parameters: &[Parameter],
+    filled: &[usize],
+    task: &str,
+    spans: &[Span],
+    parameter_of: &[Option<usize>],
+) -> bool {
     let is_open = |at: &usize| !filled.contains(at);
     let open: Vec<&Parameter> = (0..parameters.len()).filter(is_open).map(|at| &parameters[at]).collect();
     let said = stems(task);
-    let own: BTreeSet<String> =
-        stems(&format!("{} {} {}", tool.server, tool.name(), tool.description())).into_iter().collect();
     let used: BTreeSet<&String> = filled.iter().flat_map(|at| parameters[*at].key()).collect();
     let is_named = |parameter: &&Parameter| {
         let names_it = |word: &String| said.contains(word) && !used.contains(word) && !own.contains(word);
@@ -187,21 +325,24 @@ fn says_more(tool: &Tool, parameters: &[Parameter], filled: &[usize], task: &str
     if open.iter().any(is_named) {
         return true;
     }
-    if !open.iter().any(|parameter| parameter.takes_words()) {
-        return false;
-    }
     let explained: BTreeSet<&String> =
         own.iter().chain(filled.iter().flat_map(|at| parameters[*at].explained())).collect();
     let mut rest = task.to_owned();
-    for span in spans.iter().rev() {
+    let values = spans.iter().zip(parameter_of).filter(|(span, place)| place.is_some() || !span.is_bound());
+    for (span, _) in values.rev() {
         rest.replace_range(span.place.clone(), " ");
     }
+    let rest = stems(&rest);
+    if rest.iter().any(|word| LIMITING.contains(&word.as_str())) {
+        return true;
+    }
+    if !open.iter().any(|parameter| parameter.takes_words()) {
+        return false;
+    }
     let is_new = |word: &String| {
-        word.chars().count() > 1
-            && !ASKING.contains(word.as_str())
-            && !explained.iter().any(|known| alike(known, word))
+        word.chars().count() > 1 && !asks(word) && !explained.iter().any(|known| alike(known, word))
     };
-    stems(&rest).iter().any(is_new)
+    rest.iter().any(is_new)
 }
 
 #[cfg(test)]

@@ -1,19 +1,22 @@
 //! Words of texts and names, brought to a common form.
 
-/// Words in small letters; `patientId` and `patient_id` are two each.
-pub(super) fn words(text: &str) -> Vec<String> {
-    let mut words: Vec<String> = Vec::new();
+use std::ops::Range;
+
+/// Words in small letters with their places in bytes; `patientId` and `patient_id` are two each.
+pub(super) fn words_at(text: &str) -> Vec<(Range<usize>, String)> {
+    let mut words: Vec<(Range<usize>, String)> = Vec::new();
     let mut before = ' ';
-    for character in text.chars() {
+    for (at, character) in text.char_indices() {
         let joins = character.is_alphanumeric()
             && before.is_alphanumeric()
             && before.is_numeric() == character.is_numeric()
             && !(before.is_lowercase() && character.is_uppercase());
         if character.is_alphanumeric() {
             if !joins {
-                words.push(String::new());
+                words.push((at..at, String::new()));
             }
-            if let Some(word) = words.last_mut() {
+            if let Some((place, word)) = words.last_mut() {
+                place.end = at + character.len_utf8();
                 word.extend(character.to_lowercase());
             }
         }
@@ -22,12 +25,12 @@ pub(super) fn words(text: &str) -> Vec<String> {
     words
 }
 
-/// The same without endings that say nothing here: `cities` is `city`, `named` is `nam`.
+/// The same without places, and without endings that say nothing here: `cities` is `city`, `named` is `nam`.
 pub(super) fn stems(text: &str) -> Vec<String> {
-    words(text).iter().map(|word| stem(word)).collect()
+    words_at(text).iter().map(|(_, word)| stem(word)).collect()
 }
 
-fn stem(word: &str) -> String {
+pub(super) fn stem(word: &str) -> String {
     if let Some(start) = word.strip_suffix("ies").filter(|start| start.len() > 2) {
         return format!("{start}y");
     }
@@ -49,7 +52,9 @@ mod tests {
 
     #[test]
     fn names_and_sentences_become_the_same_words() {
+        let words = |text| words_at(text).into_iter().map(|(_, word)| word).collect::<Vec<_>>();
         assert_eq!(words("patientID user_name v2"), ["patient", "id", "user", "name", "v", "2"]);
+        assert_eq!(words_at("a Über-Bus")[1], (2..7, "über".to_owned()));
         assert_eq!(stems("Cities named"), ["city", "nam"]);
         assert_eq!(stems("name names"), ["nam", "nam"]);
         assert!(alike("scann", "scanner") && !alike("id", "idea"));
