@@ -176,7 +176,7 @@ async fn run(cli: Cli) -> anyhow::Result<Exit> {
         Command::Serve => Box::pin(commands::serve::run(context)).await,
         Command::Reindex(arguments) => commands::reindex::run(arguments, context, &mut out).await,
         Command::Search(arguments) => commands::search::run(arguments, context, &mut out).await,
-        Command::Execute(arguments) => commands::execute::run(arguments, context, &mut out).await,
+        Command::Execute(arguments) => Box::pin(commands::execute::run(arguments, context, &mut out)).await,
         Command::Call(arguments) => commands::call::run(arguments, context, &mut out).await,
         Command::Examples(command) => commands::examples::run(command, context, &mut out).await,
         Command::Teach(arguments) => commands::teach::run(arguments, context, &mut out).await,

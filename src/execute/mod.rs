@@ -4,6 +4,7 @@
 
 pub mod administration;
 mod arguments;
+mod ask;
 mod decide;
 mod infer;
 mod outcome;
@@ -23,14 +24,15 @@ use tokio::{
     task::JoinSet,
 };
 
-use self::recent::Recent;
 pub use self::{
     arguments::{Problem, parse_arguments, validate},
+    ask::{Asked, answered_text, ask_host},
     decide::{Decision, Request, decide},
     infer::{Filled, Origin, SpanKind, fill},
     outcome::{CandidateView, Inferred, Outcome, Pending, Routing, Timings, ToolView},
     resolve::{ResolveError, Target, resolve},
 };
+use self::{ask::Draft, recent::Recent};
 use crate::{
     audit::{Audit, AuditCandidate, Entry, Kind, new_request_id},
     catalog::{StoreError, Tool},
@@ -227,20 +229,24 @@ impl Executor {
         }
 
         let timings = Timings { route: Some(route.timings), ..Timings::default() };
-        let routing = |request: &Request| {
+        let draft = |request: Request| {
             let candidate = &route.candidates[request.choice];
-            let inferred = (!request.origins.is_empty())
-                .then(|| Inferred { arguments: request.arguments.clone(), from: request.origins.clone() });
-            Routing {
+            let inferred = (!request.origins.is_empty()).then(|| Inferred {
+                arguments: request.arguments.clone(),
+                from: request.origins,
+                by_model: false,
+            });
+            let routing = Routing {
                 request_id: request_id.clone(),
                 server: candidate.tool.server.clone(),
                 tool: candidate.tool.name().to_owned(),
                 confidence: Some(candidate.confidence),
                 timings,
                 inferred,
-            }
+            };
+            let (tool, arguments) = (candidate.tool.clone(), request.arguments);
+            Draft { routing, tool, arguments, task: task.text.clone() }
         };
-        let tool = |request: &Request| route.candidates[request.choice].tool.clone();
         let degraded = route.degraded.as_ref().map(ToString::to_string);
         match decision {
             Decision::NoMatch => Outcome::NoMatch {
@@ -255,25 +261,23 @@ impl Executor {
                 timings,
                 candidates: views(places.iter().map(|place| &route.candidates[*place])),
             },
-            Decision::NeedsArguments { request, problems } => Outcome::NeedsArguments {
-                routing: routing(&request),
-                tool: tool(&request),
-                understood: request.arguments,
-                problems,
-            },
-            Decision::NeedsConfirmation(request) => Outcome::NeedsConfirmation {
-                routing: routing(&request),
-                tool: tool(&request),
-                arguments: request.arguments,
-            },
-            Decision::Call(request) if task.dry_run => Outcome::DryRun {
-                routing: routing(&request),
-                tool: tool(&request),
-                arguments: request.arguments,
-            },
-            Decision::Call(request) => {
-                let (routing, tool) = (routing(&request), tool(&request));
-                self.send(routing, &tool, request.arguments, Some(task.text.clone()), caller).await
+            Decision::Call(request) if task.dry_run => {
+                let Draft { routing, tool, arguments, .. } = draft(request);
+                Outcome::DryRun { routing, tool, arguments }
+            }
+            Decision::NeedsConfirmation(request) if task.dry_run => {
+                let Draft { routing, tool, arguments, .. } = draft(request);
+                Outcome::NeedsConfirmation { routing, tool, arguments }
+            }
+            Decision::NeedsArguments { request, problems } if task.dry_run => {
+                let Draft { routing, tool, arguments, .. } = draft(request);
+                Outcome::NeedsArguments { routing, tool, understood: arguments, problems }
+            }
+            Decision::NeedsArguments { request, problems } => {
+                self.complete_and_send(draft(request), problems, caller).await
+            }
+            Decision::Call(request) | Decision::NeedsConfirmation(request) => {
+                self.confirm_and_send(draft(request), caller).await
             }
         }
     }
@@ -347,11 +351,19 @@ impl Executor {
             Err(error) => return self.refuse(request_id, Kind::Call, None, None, error.to_string()).await,
         };
         let routing = Routing::of(request_id, &tool);
+        if let Some(asked @ Asked::Arguments { task, .. }) = &pending.asked {
+            let draft = Draft { routing, tool, arguments: pending.arguments, task: task.clone() };
+            return self.answered(draft, asked, &input, caller).await;
+        }
         // It comes from the host, so it is checked like any other.
         let arguments = match self.check(&routing, &tool, pending.arguments).await {
             Ok(arguments) => arguments,
             Err(outcome) => return *outcome,
         };
+        if let Some(asked) = &pending.asked {
+            let draft = Draft { routing, tool, arguments, task: String::new() };
+            return self.answered(draft, asked, &input, caller).await;
+        }
         let request = CallRequest {
             tool: pending.tool,
             arguments: Some(arguments),
@@ -496,6 +508,7 @@ impl Executor {
                     tool: routing.tool.clone(),
                     arguments: request.arguments.unwrap_or_default(),
                     state: wanted.request_state.clone(),
+                    asked: None,
                 };
                 Outcome::InputRequired { routing, wanted, pending }
             }

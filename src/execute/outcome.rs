@@ -8,6 +8,7 @@ use serde_json::{Map, Value, json};
 
 use super::{
     arguments::{Problem, summary},
+    ask::Asked,
     infer::Origin,
     request::with_blanks,
 };
@@ -59,6 +60,8 @@ pub struct Inferred {
     pub arguments: JsonObject,
     /// Where those came from that were read from the task.
     pub from: Vec<Origin>,
+    /// Whether the host's model filled them in.
+    pub by_model: bool,
 }
 
 impl Routing {
@@ -66,6 +69,11 @@ impl Routing {
     pub(super) fn of(request_id: String, tool: &Tool) -> Self {
         let (server, tool) = (tool.server.clone(), tool.name().to_owned());
         Self { request_id, server, tool, confidence: None, timings: Timings::default(), inferred: None }
+    }
+
+    /// Notes that the host's model gave these arguments.
+    pub(super) fn filled_in_by_model(&mut self, arguments: &JsonObject) {
+        self.inferred = Some(Inferred { arguments: arguments.clone(), from: Vec::new(), by_model: true });
     }
 
     /// `server:tool`.
@@ -145,6 +153,9 @@ pub struct Pending {
     pub arguments: JsonObject,
     /// What the child itself wants to be reminded of.
     pub state: Option<String>,
+    /// What we ask for, where it is not the child that does.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub asked: Option<Asked>,
 }
 
 /// How it ended.

@@ -96,6 +96,7 @@ mod tests {
     use serde_json::json;
 
     use super::*;
+    use crate::execute::infer::fill;
 
     fn object(value: Value) -> JsonObject {
         let Value::Object(object) = value else { panic!("an object") };
@@ -144,5 +145,92 @@ mod tests {
         ] {
             assert_eq!(Value::Object(mended(&schema, object(given))), meant);
         }
+    }
+
+    /// A value of the right type, as a model would fill one in.
+    fn value_of(definition: &Value, schema: &JsonObject) -> Value {
+        let of = |definition: &Value| value_of(definition, schema);
+        if let Some(path) = definition["$ref"].as_str() {
+            let root = Value::Object(schema.clone());
+            return of(root.pointer(path.trim_start_matches('#')).unwrap());
+        }
+        if let Some(constant) = definition.get("const") {
+            return constant.clone();
+        }
+        for key in ["enum", "examples"] {
+            if let Some(first) = definition[key].as_array().and_then(|values| values.first()) {
+                return first.clone();
+            }
+        }
+        for key in ["anyOf", "oneOf", "allOf"] {
+            let variants = definition[key].as_array().into_iter().flatten();
+            if let Some(variant) = variants.into_iter().find(|variant| variant["type"] != "null") {
+                return of(variant);
+            }
+        }
+        let kind = definition["type"].as_array().map_or(&definition["type"], |kinds| &kinds[0]);
+        match kind.as_str() {
+            Some("string") if definition["pattern"].is_string() => {
+                let pattern = regex::Regex::new(definition["pattern"].as_str().unwrap()).unwrap();
+                let known = ["PROJ-1", "PROJ", "a=b", "2026-11-23", "1:2", "a.png", "a", "1"];
+                json!(known.iter().find(|text| pattern.is_match(text)).expect("one of these matches"))
+            }
+            Some("string") => match definition["format"].as_str() {
+                Some("uri") => json!("https://example.org/"),
+                Some("date-time") => json!("2026-11-23T09:30:00Z"),
+                _ => {
+                    let length = definition["minLength"].as_u64().unwrap_or(1).max(1);
+                    json!("x".repeat(usize::try_from(length).unwrap()))
+                }
+            },
+            Some("integer" | "number") => {
+                let least = definition["minimum"]
+                    .as_f64()
+                    .or(definition["exclusiveMinimum"].as_f64().map(|least| least + 1.0));
+                #[expect(clippy::cast_possible_truncation, reason = "a small number")]
+                let least = least.unwrap_or(1.0).ceil() as i64;
+                json!(least)
+            }
+            Some("boolean") => json!(true),
+            Some("array") => {
+                let count = definition["minItems"].as_u64().unwrap_or(1).max(1);
+                (0..count)
+                    .map(|_| of(definition.get("items").unwrap_or(&json!({"type": "string"}))))
+                    .collect()
+            }
+            Some("null") => Value::Null,
+            _ => {
+                let object = definition.as_object().cloned().unwrap_or_default();
+                let filled = required(&object)
+                    .into_iter()
+                    .map(|name| (name.to_owned(), of(&definition["properties"][name])));
+                Value::Object(filled.collect())
+            }
+        }
+    }
+
+    #[test]
+    fn every_request_for_a_real_tool_is_valid_once_its_blanks_are_filled() {
+        let Some(tools) = crate::catalog::recorded_tools() else { return };
+        let tasks = include_str!("../../tests/data/actions/tasks.jsonl").lines();
+        let tasks: Vec<String> = tasks
+            .map(|line| serde_json::from_str::<Value>(line).unwrap()["query"].as_str().unwrap().to_owned())
+            .collect();
+        let mut left = Vec::new();
+        for (at, tool) in tools.iter().enumerate() {
+            let schema = tool.input_schema();
+            for task in tasks.iter().skip(at % 20).step_by(20) {
+                let mut request = with_blanks(schema, &fill(tool, task).arguments);
+                for (name, value) in request.iter_mut().filter(|(_, value)| value.is_null()) {
+                    *value = value_of(&schema["properties"][name], schema);
+                }
+                let problems = validate(schema, &request);
+                if !problems.is_empty() {
+                    left.push(format!("{} {request:?} {problems:?}", tool.id()));
+                    break;
+                }
+            }
+        }
+        assert!(left.is_empty(), "{} of {}: {}", left.len(), tools.len(), left.join("\n"));
     }
 }

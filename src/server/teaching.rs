@@ -7,17 +7,16 @@ use std::{
     time::Duration,
 };
 
-use rmcp::model::{
-    ClientResult, GetPromptResult, Prompt, PromptArgument, PromptMessage, Role, ServerRequest,
-};
+use rmcp::model::{GetPromptResult, Prompt, PromptArgument, PromptMessage, Role};
 use serde_json::{Value, json};
-use tokio::time::{Instant, sleep, timeout};
+use tokio::time::{Instant, sleep};
 
 use crate::{
     catalog::Tool,
     child::Host,
     config::{ExampleSettings, RESERVED_SERVER_NAME, Sampling},
     examples::{Source, prompt},
+    execute::{answered_text, ask_host},
     index::Library,
 };
 
@@ -128,7 +127,7 @@ async fn agrees(host: &dyn Host, tools: usize) -> bool {
         "method": "elicitation/create",
         "params": {"mode": "form", "message": message, "requestedSchema": {"type": "object", "properties": {}}}
     });
-    let answer = ask(host, request).await.unwrap_or_default();
+    let answer = ask_host(host, request, PATIENCE).await.unwrap_or_default();
     answer["action"] == "accept"
 }
 
@@ -141,23 +140,11 @@ async fn answer(host: &dyn Host, batch: &[Tool], library: &Library) -> Result<us
             "maxTokens": MAX_TOKENS
         }
     });
-    let answer = ask(host, request).await?;
+    let answer = ask_host(host, request, PATIENCE).await?;
     let asked: HashSet<String> = batch.iter().map(Tool::id).collect();
-    let text: String = match &answer["content"] {
-        Value::Array(blocks) => blocks.iter().filter_map(|block| block["text"].as_str()).collect(),
-        block => block["text"].as_str().unwrap_or_default().to_owned(),
-    };
+    let text = answered_text(&answer);
     let read = prompt::read(&text, |tool| asked.contains(tool), None);
     let taught =
         library.teach(read.examples, Source::Host).await.map_err(|error| crate::report::chain(&error))?;
     Ok(taught.iter().filter(|taught| taught.verdict == crate::index::Verdict::Kept).count())
-}
-
-async fn ask(host: &dyn Host, request: Value) -> Result<Value, String> {
-    let request: ServerRequest = serde_json::from_value(request).map_err(|error| error.to_string())?;
-    let answer: ClientResult = timeout(PATIENCE, host.ask(request))
-        .await
-        .map_err(|_| "no answer came".to_owned())?
-        .map_err(|error| error.message.into_owned())?;
-    serde_json::to_value(answer).map_err(|error| error.to_string())
 }

@@ -6,6 +6,7 @@
 
 #![allow(clippy::unwrap_used, clippy::needless_pass_by_value, reason = "tests")]
 
+mod acting;
 mod bad_input;
 mod catalogs;
 mod children;

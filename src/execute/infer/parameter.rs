@@ -2,6 +2,7 @@
 
 use std::ops::Range;
 
+use regex::Regex;
 use rmcp::model::JsonObject;
 use serde_json::Value;
 
@@ -21,8 +22,9 @@ const SAID_BEFORE: f32 = 2.0;
 const DISTANCE: f32 = 0.08;
 /// How much one counts that is said right after it.
 const SAID_AFTER: f32 = 1.2;
-/// How much a word of the description counts.
+/// How much a word of the description counts, and how much right beside a number: "first 5 lines".
 const DESCRIBED: f32 = 0.25;
+const BESIDE_NUMBER: f32 = 0.7;
 /// How much it counts that a parameter is meant for values of the span's kind.
 const KIND: f32 = 1.0;
 /// How much it counts that the description gives the value as an example.
@@ -61,6 +63,8 @@ pub(super) struct Parameter {
     pub is_list: bool,
     choices: Vec<String>,
     is_zone: bool,
+    /// What a text has to look like.
+    pattern: Option<Regex>,
     pub free_text: Option<FreeText>,
     /// Stems of the name without the common ones, unless it has no other.
     key: Vec<String>,
@@ -97,6 +101,9 @@ impl Parameter {
         let all = stems(name);
         let examples = described.split_once("e.g.").map_or("", |(_, examples)| examples);
         let examples = examples.split(')').next().unwrap_or_default().trim_start_matches(',').split(',');
+        let value_format = value.get("format").and_then(Value::as_str).unwrap_or_default().to_owned();
+        let pattern =
+            value.get("pattern").and_then(Value::as_str).and_then(|pattern| Regex::new(pattern).ok());
         let choices = value.get("enum").and_then(Value::as_array).into_iter().flatten();
         let value = match type_of(value) {
             Some("string") => Type::Text,
@@ -115,12 +122,13 @@ impl Parameter {
             required,
             value,
             is_list,
+            pattern,
             choices: choices.filter_map(Value::as_str).map(str::to_owned).collect(),
             is_zone: value == Type::Text && (joined.contains("timzon") || joined.contains("timezon")),
             free_text: free_text(name, definition),
             key: if key.is_empty() { all.clone() } else { key },
             all,
-            described: stems(described.split('(').next().unwrap_or_default()),
+            described: stems(&format!("{} {value_format}", described.split('(').next().unwrap_or_default())),
             examples: examples
                 .map(|example| example.trim().to_lowercase())
                 .filter(|example| !example.is_empty())
@@ -187,7 +195,9 @@ impl Parameter {
         let is_number = span.kind == SpanKind::Number;
         match self.value {
             _ if span.is_bound() || !self.choices.is_empty() => false,
-            Type::Text => !self.is_zone || span.kind == SpanKind::Quoted,
+            Type::Text => {
+                (!self.is_zone || span.kind == SpanKind::Quoted) && self.matches(span) != Some(false)
+            }
             Type::Integer => is_number && span.value.parse::<i64>().is_ok(),
             Type::Number => is_number,
             Type::Switch | Type::Other => false,
@@ -240,12 +250,15 @@ impl Parameter {
         if (has("nam") || has("titl")) && matches!(last, Some("nam" | "call" | "titl")) {
             score += 0.3;
         }
-        let described = self.described.iter().filter(|word| !self.key.contains(word) && word.len() > 3);
+        let is_number = span.kind == SpanKind::Number;
+        let next = around.after.first().map(String::as_str);
         let said = |word: &&String| around.before.iter().rev().take(4).any(|said| said == *word);
-        #[expect(clippy::cast_precision_loss, reason = "a few words")]
-        let described = described.filter(said).count() as f32;
-        score += DESCRIBED * described;
-        if self.is_for(span.kind) {
+        for word in self.described.iter().filter(|word| !self.key.contains(word) && word.len() > 2) {
+            let is_beside = is_number && [last, next].contains(&Some(word.as_str()));
+            score += if is_beside { BESIDE_NUMBER } else { 0.0 };
+            score += if !is_beside && word.len() > 3 && said(&word) { DESCRIBED } else { 0.0 };
+        }
+        if self.is_for(span.kind) || self.matches(span) == Some(true) {
             score += KIND;
         }
         if form.is_some() {
@@ -259,6 +272,11 @@ impl Parameter {
             score += EXAMPLE;
         }
         if self.required { Some(score + REQUIRED) } else { Some(score).filter(|score| *score > 0.0) }
+    }
+
+    /// Whether a span looks as its pattern wants; none where it has no pattern.
+    fn matches(&self, span: &Span) -> Option<bool> {
+        self.pattern.as_ref().map(|pattern| pattern.is_match(&span.value))
     }
 
     /// Whether its words say that it takes values of a kind.
