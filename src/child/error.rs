@@ -2,6 +2,8 @@
 
 use std::{path::PathBuf, sync::Arc, time::Duration};
 
+use rmcp::model::ErrorCode;
+
 /// Why no connection to a server came about. Shared by all who waited for it.
 #[derive(Debug, thiserror::Error)]
 pub enum ConnectError {
@@ -301,6 +303,19 @@ fn last_words(stderr: &str) -> String {
 }
 
 impl CallError {
+    /// Whether the call surely never reached the child.
+    pub fn never_left(&self) -> bool {
+        matches!(
+            self,
+            Self::Connect(_) | Self::Open { .. } | Self::Busy { .. } | Self::Closed { sent: false, .. }
+        )
+    }
+
+    /// Whether the child says that the arguments are wrong.
+    pub fn is_about_arguments(&self) -> bool {
+        matches!(self, Self::Rejected { code, .. } if *code == ErrorCode::INVALID_PARAMS.0)
+    }
+
     /// What happened, without anything that the server itself wrote: it may quote arguments.
     pub fn for_the_trail(&self) -> String {
         match self {

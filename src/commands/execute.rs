@@ -43,7 +43,7 @@ pub async fn run(arguments: Arguments, context: Context, out: &mut Output) -> an
     let task =
         Task { text: arguments.task, arguments: given, server: arguments.server, dry_run: arguments.dry_run };
     let outcome = until_interrupted(|cancel| async move {
-        let outcome = orchestrator.executor.execute(&task, &Caller::with_cancel(cancel)).await;
+        let outcome = Box::pin(orchestrator.executor.execute(&task, &Caller::with_cancel(cancel))).await;
         orchestrator.shutdown().await;
         outcome
     })

@@ -204,8 +204,7 @@ fn in_an_answer(
         Ok(request) => request,
         Err(error) => {
             let reason = format!("the question to the host cannot be written: {error}");
-            let request_id = routing.request_id.clone();
-            return Outcome::Failed { request_id, routing: Some(routing), attempts: 0, reason };
+            return Outcome::not_called(routing, reason);
         }
     };
     let wanted = InputRequiredResult::from_input_requests(BTreeMap::from([(QUESTION.to_owned(), request)]));
@@ -221,7 +220,7 @@ fn in_an_answer(
 
 fn declined(routing: Routing) -> Outcome {
     let reason = format!("{} was not called: the user did not agree", routing.id());
-    Outcome::Failed { request_id: routing.request_id.clone(), routing: Some(routing), attempts: 0, reason }
+    Outcome::not_called(routing, reason)
 }
 
 fn consent_question(tool: &Tool, arguments: &JsonObject) -> Value {

@@ -8,7 +8,7 @@ use super::{
     request::mended,
 };
 use crate::{
-    catalog::{Effect, Tool},
+    catalog::{Effect, Tool, text},
     config::{ExecuteSettings, Infer},
     router::Candidate,
 };
@@ -144,6 +144,26 @@ fn decide_on_tool(
     } else {
         Decision::Call(request)
     }
+}
+
+/// The next tool that does the same as the one of a request, on another server: of the same name or as likely as
+/// what is called unasked, for the same arguments, and no more harmful.
+pub fn stand_in(candidates: &[Candidate], request: &Request, settings: &ExecuteSettings) -> Option<usize> {
+    let chosen = &candidates[request.choice].tool;
+    let words = |tool: &Tool| text::identifier_words(tool.name());
+    let is_namesake = |tool: &Tool| words(tool) == words(chosen);
+    (0..candidates.len()).find(|place| {
+        let candidate = &candidates[*place];
+        candidate.tool.server != chosen.server
+            && candidate.confidence
+                >= if is_namesake(&candidate.tool) {
+                    settings.no_match_below
+                } else {
+                    settings.ambiguous_below
+                }
+            && candidate.tool.effect() <= chosen.effect().min(Effect::Adds)
+            && accepts_named(candidate, &request.arguments)
+    })
 }
 
 /// What is known of a tool's arguments.
@@ -319,6 +339,32 @@ mod tests {
             ("add", settings(), "call"),
         ] {
             assert_eq!(decide(&destroying(tool), "do it", None, &settings).name(), expected, "{tool}");
+        }
+    }
+
+    #[test]
+    fn a_stand_in_takes_the_same_arguments_on_another_server() {
+        let arguments = object(json!({"path": "/x"}));
+        let on = |server: &str, confidence: f32, read_only: bool| {
+            let mut candidate = candidate("look", confidence, path_schema());
+            let mut definition = candidate.tool.definition().clone();
+            definition.annotations = Some(ToolAnnotations::new().read_only(read_only).destructive(false));
+            candidate.tool = Tool::new(server, definition);
+            candidate
+        };
+        let chosen = on("a", 0.9, true);
+        let other_schema = json!({"type": "object", "properties": {"url": {}}, "required": ["url"]});
+        for (case, other, expected) in [
+            ("does the same", on("b", 0.6, true), Some(1)),
+            ("same server", on("a", 0.6, true), None),
+            ("of the same name", on("b", 0.15, true), Some(1)),
+            ("next to impossible", on("b", 0.05, true), None),
+            ("unlikely", candidate("see", 0.15, path_schema()), None),
+            ("more harmful", on("b", 0.6, false), None),
+            ("other arguments", candidate("look", 0.6, other_schema), None),
+        ] {
+            let request = Request { choice: 0, arguments: arguments.clone(), origins: Vec::new() };
+            assert_eq!(stand_in(&[chosen.clone(), other], &request, &settings()), expected, "{case}");
         }
     }
 

@@ -5,6 +5,7 @@
 pub mod administration;
 mod arguments;
 mod ask;
+mod call;
 mod decide;
 mod infer;
 mod outcome;
@@ -17,7 +18,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use rmcp::model::{InputResponses, JsonObject};
+use rmcp::model::JsonObject;
 use serde_json::json;
 use tokio::{
     sync::{OnceCell, Semaphore},
@@ -27,21 +28,21 @@ use tokio::{
 pub use self::{
     arguments::{Problem, parse_arguments, validate},
     ask::{Asked, answered_text, ask_host},
-    decide::{Decision, Request, decide},
+    decide::{Decision, Request, decide, stand_in},
     infer::{Filled, Origin, SpanKind, fill},
-    outcome::{CandidateView, Inferred, Outcome, Pending, Routing, Timings, ToolView},
+    outcome::{CandidateView, Inferred, Outcome, Pending, Routing, Timings, ToolView, Unreachable},
     resolve::{ResolveError, Target, resolve},
 };
 use self::{ask::Draft, recent::Recent};
 use crate::{
     audit::{Audit, AuditCandidate, Entry, Kind, new_request_id},
     catalog::{StoreError, Tool},
-    child::{Answer, CallError, CallRequest, Caller, Listing, Pool, ServerState},
+    child::{CallError, Caller, Listing, Pool, ServerState},
     config::{ExecuteSettings, Settings},
     examples::{NewExample, Source, mask},
     index::Library,
     report,
-    router::{Candidate, Mode, Route, Router, Scope, ms},
+    router::{Candidate, Mode, Route, Router, Scope},
 };
 
 /// Candidates that are looked at for one task.
@@ -215,7 +216,7 @@ impl Executor {
                     .await;
             }
         };
-        let (route, ejected) = self.set_ejected_aside(route);
+        let (route, ejected, aside) = self.set_ejected_aside(route);
         if let Some((tool, mut refusal)) = ejected {
             refusal.shown = format!("{} fits best, but {}", tool.id(), refusal.shown);
             let choice = Some((tool.server.clone(), tool.name().to_owned()));
@@ -243,6 +244,7 @@ impl Executor {
                 confidence: Some(candidate.confidence),
                 timings,
                 inferred,
+                instead_of: aside.clone(),
             };
             let (tool, arguments) = (candidate.tool.clone(), request.arguments);
             Draft { routing, tool, arguments, task: task.text.clone() }
@@ -276,251 +278,45 @@ impl Executor {
             Decision::NeedsArguments { request, problems } => {
                 self.complete_and_send(draft(request), problems, caller).await
             }
-            Decision::Call(request) | Decision::NeedsConfirmation(request) => {
-                self.confirm_and_send(draft(request), caller).await
+            Decision::NeedsConfirmation(request) => self.confirm_and_send(draft(request), caller).await,
+            Decision::Call(request) => {
+                let outcome = self.confirm_and_send(draft(request.clone()), caller).await;
+                let Outcome::Failed { never_sent: true, reason, .. } = &outcome else { return outcome };
+                let Some(next) = stand_in(&route.candidates, &request, &self.settings) else {
+                    return outcome;
+                };
+                let tool = route.candidates[request.choice].tool.id();
+                let mut draft = draft(Request { choice: next, ..request });
+                draft.routing.instead_of = Some(Unreachable { tool, reason: reason.clone() });
+                self.confirm_and_send(draft, caller).await
             }
         }
     }
 
     /// Leaves out tools of servers that take no calls now, so that another server does what it can as
     /// well. Where none comes near the best of those left out, that one is returned with its reason:
-    /// a worse tool is no help.
-    fn set_ejected_aside(&self, mut route: Route) -> (Route, Option<(Tool, Refusal)>) {
+    /// a worse tool is no help. At last the best one left out, where it is better than what remains.
+    fn set_ejected_aside(&self, mut route: Route) -> (Route, Option<(Tool, Refusal)>, Option<Unreachable>) {
         let is_ejected = |candidate: &Candidate| self.pool.ejected(&candidate.tool.server).is_some();
         let (out, rest): (Vec<_>, Vec<_>) = route.candidates.into_iter().partition(is_ejected);
         let next = rest.first().map_or(0.0, |candidate| candidate.confidence);
         route.candidates = rest;
-        let lost = out.into_iter().next().filter(|best| {
-            best.confidence >= self.settings.no_match_below
-                && best.confidence > next * self.settings.ambiguous_ratio
-        });
-        let lost = lost.and_then(|best| {
-            // It may have come back meanwhile.
-            let reason = self.pool.ejected(&best.tool.server)?;
-            Some((best.tool, Refusal::of(&reason)))
-        });
-        (route, lost)
+        let better = out
+            .into_iter()
+            .next()
+            .filter(|best| best.confidence >= self.settings.no_match_below && best.confidence > next);
+        // It may have come back meanwhile.
+        let found = better.and_then(|best| Some((self.pool.ejected(&best.tool.server)?, best)));
+        let Some((reason, best)) = found else { return (route, None, None) };
+        let refusal = Refusal::of(&reason);
+        let aside = Unreachable { tool: best.tool.id(), reason: refusal.shown.clone() };
+        let is_lost = best.confidence > next * self.settings.ambiguous_ratio;
+        (route, is_lost.then_some((best.tool, refusal)), Some(aside))
     }
 
     /// Why tools of a server cannot be called now; none where they can.
     pub fn ejected(&self, server: &str) -> Option<String> {
         self.pool.ejected(server).map(|error| report::chain(&error))
-    }
-
-    /// Calls a tool by name, after checking the arguments against its schema.
-    pub async fn call(&self, name: &str, arguments: JsonObject, caller: &Caller) -> Outcome {
-        let request_id = new_request_id();
-        if administration::is_meant(name) {
-            return self.administrate(request_id, name, arguments).await;
-        }
-        let tool = match self.resolve(name) {
-            Ok(Target::Known(tool)) => *tool,
-            Ok(Target::Unseen { server, tool }) => match self.look_at(&server, &tool, caller).await {
-                Ok(found) => found,
-                Err(refusal) => {
-                    return self.refuse(request_id, Kind::Call, None, Some((server, tool)), refusal).await;
-                }
-            },
-            Err(error) => return self.refuse(request_id, Kind::Call, None, None, error.to_string()).await,
-        };
-        let task = self.chosen_for(caller, &tool);
-        let routing = Routing::of(request_id, &tool);
-        let arguments = request::mended(tool.input_schema(), arguments);
-        match self.check(&routing, &tool, arguments).await {
-            Ok(arguments) => {
-                let outcome = self.send(routing, &tool, arguments, None, caller).await;
-                if let Some(task) = task {
-                    self.learn(&task, &outcome);
-                }
-                outcome
-            }
-            Err(outcome) => *outcome,
-        }
-    }
-
-    /// Goes on with a call whose child asked for input, with the host's answers to it.
-    pub async fn resume(&self, pending: Pending, input: InputResponses, caller: &Caller) -> Outcome {
-        let request_id = new_request_id();
-        let name = format!("{}:{}", pending.server, pending.tool);
-        let tool = match self.resolve(&name) {
-            Ok(Target::Known(tool)) => *tool,
-            Ok(Target::Unseen { .. }) => {
-                let reason = format!("{name} is not listed any more");
-                return self.refuse(request_id, Kind::Call, None, None, reason).await;
-            }
-            Err(error) => return self.refuse(request_id, Kind::Call, None, None, error.to_string()).await,
-        };
-        let routing = Routing::of(request_id, &tool);
-        if let Some(asked @ Asked::Arguments { task, .. }) = &pending.asked {
-            let draft = Draft { routing, tool, arguments: pending.arguments, task: task.clone() };
-            return self.answered(draft, asked, &input, caller).await;
-        }
-        // It comes from the host, so it is checked like any other.
-        let arguments = match self.check(&routing, &tool, pending.arguments).await {
-            Ok(arguments) => arguments,
-            Err(outcome) => return *outcome,
-        };
-        if let Some(asked) = &pending.asked {
-            let draft = Draft { routing, tool, arguments, task: String::new() };
-            return self.answered(draft, asked, &input, caller).await;
-        }
-        let request = CallRequest {
-            tool: pending.tool,
-            arguments: Some(arguments),
-            input: Some(input),
-            state: pending.state,
-            repeatable: tool.is_repeatable(),
-        };
-        self.send_request(routing, request, None, caller).await
-    }
-
-    /// Writes the row of a call that is about to be made. False where it must not be made without.
-    async fn begin(&self, routing: &Routing, task: Option<String>) -> bool {
-        let recorded = self.audit.record(call_entry(routing, task, 0, "started", None)).await;
-        recorded || !self.strict_audit
-    }
-
-    async fn refuse_unrecorded(&self, routing: Routing, task: Option<String>) -> Outcome {
-        let problem = self.audit.problem().unwrap_or_default();
-        let reason =
-            format!("no call is made while the audit trail cannot be written (audit.strict): {problem}");
-        // The row that waits says so, when it is written in the end.
-        self.audit
-            .finish(call_entry(&routing, task, 0, "failed", Some("not recorded, so not made".to_owned())))
-            .await;
-        Outcome::Failed {
-            request_id: routing.request_id.clone(),
-            routing: Some(routing),
-            attempts: 0,
-            reason,
-        }
-    }
-
-    async fn administrate(&self, request_id: String, name: &str, arguments: JsonObject) -> Outcome {
-        let Some(tool) = administration::find(name) else {
-            return self.refuse(request_id, Kind::Call, None, None, administration::unknown(name)).await;
-        };
-        let routing = Routing::of(request_id, &tool);
-        let arguments = match self.check(&routing, &tool, arguments).await {
-            Ok(arguments) => arguments,
-            Err(outcome) => return *outcome,
-        };
-        if !self.begin(&routing, None).await {
-            return self.refuse_unrecorded(routing, None).await;
-        }
-        if administration::is_about_tools(&tool) {
-            self.meet_new_servers().await;
-        }
-        let result = administration::run(&tool, &arguments, &self.pool, &self.library).await;
-        let status = if result.is_error == Some(true) { "tool_error" } else { "done" };
-        self.audit.finish(call_entry(&routing, None, 1, status, None)).await;
-        Outcome::Done { routing, result: Box::new(result) }
-    }
-
-    /// The arguments, if they fit the tool's schema.
-    async fn check(
-        &self,
-        routing: &Routing,
-        tool: &Tool,
-        arguments: JsonObject,
-    ) -> Result<JsonObject, Box<Outcome>> {
-        let problems = validate(tool.input_schema(), &arguments);
-        if problems.is_empty() {
-            return Ok(arguments);
-        }
-        let error = format!("arguments do not fit: {}", arguments::fields(&problems));
-        self.audit.record(call_entry(routing, None, 0, "needs_arguments", Some(error))).await;
-        Err(Box::new(Outcome::NeedsArguments {
-            routing: routing.clone(),
-            tool: tool.clone(),
-            understood: arguments,
-            problems,
-        }))
-    }
-
-    /// Looks at the live list of a server for a tool that the catalog does not have.
-    async fn look_at(&self, server: &str, tool: &str, caller: &Caller) -> Result<Tool, Refusal> {
-        if let Some(refusal) = self.pool.ejected(server) {
-            return Err(Refusal::of(&refusal));
-        }
-        let connection = tokio::select! {
-            connection = self.pool.acquire(server) => {
-                connection.map_err(|error| Refusal::of(&CallError::Connect(error)))?
-            }
-            () = caller.cancel.cancelled() => {
-                return Err(Refusal::plain("cancelled while the server was starting".to_owned()));
-            }
-        };
-        let listing = connection.listing();
-        let found = listing.tools.iter().find(|definition| definition.name == tool);
-        found.map(|definition| Tool::new(server, definition.clone())).ok_or_else(|| {
-            let names: Vec<&str> = listing.tools.iter().map(|definition| definition.name.as_ref()).collect();
-            if names.is_empty() {
-                return Refusal::plain(format!("server \"{server}\" lists no tools"));
-            }
-            Refusal::plain(resolve::unknown_tool(server, tool, &names).to_string())
-        })
-    }
-
-    /// Sends a call that is decided and checked.
-    async fn send(
-        &self,
-        routing: Routing,
-        tool: &Tool,
-        arguments: JsonObject,
-        task: Option<String>,
-        caller: &Caller,
-    ) -> Outcome {
-        let request = CallRequest {
-            tool: tool.name().to_owned(),
-            arguments: Some(arguments),
-            repeatable: tool.is_repeatable(),
-            ..CallRequest::default()
-        };
-        self.send_request(routing, request, task, caller).await
-    }
-
-    async fn send_request(
-        &self,
-        mut routing: Routing,
-        request: CallRequest,
-        task: Option<String>,
-        caller: &Caller,
-    ) -> Outcome {
-        // Before the call leaves: what happened is known even if nobody lives to tell its end.
-        if !self.begin(&routing, task.clone()).await {
-            return self.refuse_unrecorded(routing, task).await;
-        }
-        let report = self.pool.call(&routing.server, &request, caller).await;
-        routing.timings.start_ms = Some(ms(report.waited));
-        routing.timings.call_ms = Some(ms(report.took));
-        let attempts = report.attempts;
-        match report.outcome {
-            Ok(Answer::Result(result)) => {
-                let status = if result.is_error == Some(true) { "tool_error" } else { "done" };
-                self.audit.finish(call_entry(&routing, task, attempts, status, None)).await;
-                Outcome::Done { routing, result }
-            }
-            Ok(Answer::InputRequired(wanted)) => {
-                self.audit.finish(call_entry(&routing, task, attempts, "input_required", None)).await;
-                let pending = Pending {
-                    server: routing.server.clone(),
-                    tool: routing.tool.clone(),
-                    arguments: request.arguments.unwrap_or_default(),
-                    state: wanted.request_state.clone(),
-                    asked: None,
-                };
-                Outcome::InputRequired { routing, wanted, pending }
-            }
-            Err(error) => {
-                let reason = report::chain(&error);
-                let kept = error.for_the_trail();
-                self.audit.finish(call_entry(&routing, task, attempts, "failed", Some(kept))).await;
-                let reason = if attempts > 1 { format!("{reason} (tried {attempts} times)") } else { reason };
-                let request_id = routing.request_id.clone();
-                Outcome::Failed { request_id, routing: Some(routing), attempts, reason }
-            }
-        }
     }
 
     /// A failure before anything was sent.
@@ -547,7 +343,7 @@ impl Executor {
                 durations: json!({}),
             })
             .await;
-        Outcome::Failed { request_id, routing: None, attempts: 0, reason }
+        Outcome::Failed { request_id, routing: None, attempts: 0, reason, rejected: None, never_sent: true }
     }
 
     async fn record_route(&self, request_id: &str, task: &Task, route: &Route, decision: &Decision) {
@@ -573,28 +369,6 @@ impl Executor {
                 durations: json!(route.timings),
             })
             .await;
-    }
-}
-
-/// The row of a call.
-fn call_entry(
-    routing: &Routing,
-    task: Option<String>,
-    attempts: u32,
-    outcome: &str,
-    error: Option<String>,
-) -> Entry {
-    Entry {
-        request: routing.request_id.clone(),
-        kind: Kind::Call,
-        task,
-        candidates: Vec::new(),
-        choice: Some((routing.server.clone(), routing.tool.clone())),
-        confidence: routing.confidence,
-        attempts,
-        outcome: outcome.to_owned(),
-        error,
-        durations: json!({"start_ms": routing.timings.start_ms, "call_ms": routing.timings.call_ms}),
     }
 }
 

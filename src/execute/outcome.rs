@@ -51,6 +51,18 @@ pub struct Routing {
     /// The arguments, where some were read from the task's words.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub inferred: Option<Inferred>,
+    /// The tool that fits better, where its server could not be reached.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub instead_of: Option<Unreachable>,
+}
+
+/// A tool that was chosen and could not be reached.
+#[derive(Debug, Clone, Serialize)]
+pub struct Unreachable {
+    /// `server:tool`.
+    pub tool: String,
+    /// Why.
+    pub reason: String,
 }
 
 /// Arguments that the caller did not give.
@@ -68,7 +80,15 @@ impl Routing {
     /// The routing of a call by name.
     pub(super) fn of(request_id: String, tool: &Tool) -> Self {
         let (server, tool) = (tool.server.clone(), tool.name().to_owned());
-        Self { request_id, server, tool, confidence: None, timings: Timings::default(), inferred: None }
+        Self {
+            request_id,
+            server,
+            tool,
+            confidence: None,
+            timings: Timings::default(),
+            inferred: None,
+            instead_of: None,
+        }
     }
 
     /// Notes that the host's model gave these arguments.
@@ -238,10 +258,26 @@ pub enum Outcome {
         attempts: u32,
         /// Why, and what can be done.
         reason: String,
+        /// The tool, where it was its arguments that its server rejected.
+        rejected: Option<Tool>,
+        /// Whether the call surely never reached the tool.
+        never_sent: bool,
     },
 }
 
 impl Outcome {
+    /// A call that was decided, but not made.
+    pub(super) fn not_called(routing: Routing, reason: String) -> Self {
+        Self::Failed {
+            request_id: routing.request_id.clone(),
+            routing: Some(routing),
+            attempts: 0,
+            reason,
+            rejected: None,
+            never_sent: false,
+        }
+    }
+
     /// The outcome in a word.
     pub fn status(&self) -> &'static str {
         match self {
@@ -297,8 +333,12 @@ impl Outcome {
             Self::NeedsConfirmation { tool, arguments, .. } | Self::DryRun { tool, arguments, .. } => {
                 json!({"call_tool": call_request(tool, arguments)})
             }
-            Self::Failed { request_id, attempts, reason, .. } => {
-                json!({"request_id": request_id, "attempts": attempts, "reason": reason})
+            Self::Failed { request_id, attempts, reason, rejected, .. } => {
+                let mut facts = json!({"request_id": request_id, "attempts": attempts, "reason": reason});
+                if let Some(tool) = rejected {
+                    facts["inputSchema"] = json!(tool.input_schema());
+                }
+                facts
             }
         };
         if let Value::Object(more) = more {
@@ -355,6 +395,10 @@ impl Outcome {
             ),
             Self::DryRun { routing, tool, arguments } => {
                 format!("{} would be called: {}", routing.id(), call_request(tool, arguments))
+            }
+            Self::Failed { reason, rejected: Some(tool), .. } => {
+                let schema = json!(tool.input_schema());
+                format!("{reason}\n{}\nSchema of its arguments: {schema}", signature(tool.definition()))
             }
             Self::Failed { reason, .. } => reason.clone(),
         }

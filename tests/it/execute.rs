@@ -181,3 +181,46 @@ fn a_first_task_finds_servers_that_were_never_listed() {
     assert_eq!(found["structuredContent"]["results"][0]["tool"], "echo", "{found}");
     session.end();
 }
+
+#[test]
+fn another_server_stands_in_for_one_that_cannot_be_reached() {
+    let sandbox = Sandbox::new(json!({}));
+    let there = sandbox.path("there");
+    std::fs::write(&there, "").unwrap();
+    let (mut gone, other) = (child(&["--name", "gone"]), child(&["--name", "other"]));
+    let script = format!("test -e '{}' && exec \"$0\" \"$@\"", there.display());
+    let mut arguments = vec![json!("-c"), json!(script), gone["command"].clone()];
+    arguments.extend(gone["args"].as_array().unwrap().iter().cloned());
+    gone = json!({"command": "sh", "args": arguments});
+    sandbox.configure(&json!({"mcpServers": {"gone": gone, "other": other}}).to_string());
+    sandbox.json(&["reindex", "--json"]);
+    let task = "repeat a message word for word, gone";
+    std::fs::remove_file(&there).unwrap();
+
+    let mut session = sandbox.serve();
+    let task = json!({"task": task, "arguments": {"message": "x"}});
+    let done = execute(&mut session, &task);
+    assert_eq!(first_text(&done), "x", "{done}");
+    let routing = &done["_meta"]["orchestrator"];
+    assert_eq!((&routing["server"], &routing["instead_of"]["tool"]), (&json!("other"), &json!("gone:echo")));
+    assert!(routing["instead_of"]["reason"].as_str().unwrap().contains("\"gone\""), "{routing}");
+    session.end();
+}
+
+#[test]
+fn rejected_arguments_come_back_with_the_schema() {
+    let (_sandbox, mut session) = indexed();
+    let refused = session.tool("call_tool", &json!({"tool": "fixture:refuse", "arguments": {}}));
+    assert_eq!(refused["structuredContent"]["status"], "failed", "{refused}");
+    assert!(refused["structuredContent"]["inputSchema"]["type"].is_string(), "{refused}");
+    assert!(first_text(&refused).contains("Schema of its arguments: {"), "{refused}");
+    session.end();
+}
+
+#[test]
+fn parameters_at_the_wrong_level_are_understood() {
+    let (_sandbox, mut session) = indexed();
+    let nested = json!({"tool": "fixture:echo", "arguments": {"arguments": {"message": "deep"}}});
+    assert_eq!(first_text(&session.tool("call_tool", &nested)), "deep");
+    session.end();
+}
