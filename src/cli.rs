@@ -93,6 +93,9 @@ enum Command {
     /// Show and change the example tasks by which tools are found
     #[command(subcommand)]
     Examples(commands::examples::Command),
+    /// Show and change what is learned from use
+    #[command(subcommand)]
+    Feedback(commands::feedback::Command),
     /// Let a language model write example tasks for tools that have none
     Teach(commands::teach::Arguments),
     /// Measure the ranking on a labelled set
@@ -161,6 +164,13 @@ async fn run(cli: Cli) -> anyhow::Result<Exit> {
             return commands::completions::run(&arguments, &mut Cli::command(), &mut out);
         }
         Command::Audit(arguments) => return commands::audit::run(&arguments, &paths, &mut out),
+        command => command,
+    };
+    let command = match command {
+        Command::Feedback(command) => Command::Examples(command.into()),
+        command => command,
+    };
+    let command = match command {
         Command::Examples(command) => match commands::examples::run_alone(command, &paths, &mut out)? {
             Ok(exit) => return Ok(exit),
             Err(command) => Command::Examples(command),
@@ -181,7 +191,11 @@ async fn run(cli: Cli) -> anyhow::Result<Exit> {
         Command::Examples(command) => commands::examples::run(command, context, &mut out).await,
         Command::Teach(arguments) => commands::teach::run(arguments, context, &mut out).await,
         Command::Status => commands::status::run(context, &mut out).await,
-        Command::Model(_) | Command::Eval(_) | Command::Completions(_) | Command::Audit(_) => Ok(Exit::Done),
+        Command::Model(_)
+        | Command::Eval(_)
+        | Command::Completions(_)
+        | Command::Audit(_)
+        | Command::Feedback(_) => Ok(Exit::Done),
     }
 }
 

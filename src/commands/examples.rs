@@ -89,6 +89,11 @@ pub struct Which {
 }
 
 impl Which {
+    /// Those from a source.
+    pub(super) fn of(source: Source) -> Self {
+        Self { source: Some(source), ..Self::default() }
+    }
+
     fn filter(self, state: Option<State>) -> anyhow::Result<Filter> {
         let (server, tool) = match self.tool {
             Some(tool) => {

@@ -6,6 +6,7 @@ pub mod completions;
 pub mod eval;
 pub mod examples;
 pub mod execute;
+pub mod feedback;
 pub mod model;
 pub mod output;
 pub mod reindex;

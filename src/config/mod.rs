@@ -271,6 +271,8 @@ pub struct ExecuteSettings {
     /// Servers (`name`) and tools (`server:tool`) that it calls without confirmation even if they may destroy
     /// something.
     pub allow_destructive: Vec<String>,
+    /// Bytes of text in a result from which on it is cut, to be read on by a cursor; 0 cuts nothing.
+    pub max_result_bytes: usize,
 }
 
 /// Which arguments that were read from a task's words are good enough for a call.
@@ -294,6 +296,7 @@ impl Default for ExecuteSettings {
             ambiguous_ratio: 1.5,
             infer: Infer::Certain,
             allow_destructive: Vec::new(),
+            max_result_bytes: 100_000,
         }
     }
 }

@@ -20,12 +20,15 @@ const UNTAUGHT_TOOLS: &str = "untaught_tools";
 /// Takes in examples.
 const ADD_EXAMPLES: &str = "add_examples";
 
+/// Reads on where a long result was cut; answered by the session that cut it.
+pub const READ_MORE: &str = "orchestrator:read_more";
+
 /// Tools that are shown to be taught at once, unless asked otherwise.
 const TAUGHT_AT_ONCE: usize = 10;
 
 /// The built-in tools.
 pub fn tools() -> Vec<Tool> {
-    let definitions = [restart_server(), untaught_tools(), add_examples()];
+    let definitions = [restart_server(), untaught_tools(), add_examples(), read_more()];
     // They are our own, and a test reads them.
     let definitions =
         definitions.into_iter().filter_map(|definition| serde_json::from_value(definition).ok());
@@ -74,6 +77,20 @@ fn add_examples() -> Value {
     })
 }
 
+fn read_more() -> Value {
+    json!({
+        "name": "read_more",
+        "description": "Read on where a long result was cut, from the cursor that stands there",
+        "inputSchema": {
+            "type": "object",
+            "properties": {"cursor": {"type": "string", "description": "The cursor at the end of what was shown"}},
+            "required": ["cursor"],
+            "additionalProperties": false
+        },
+        "annotations": {"readOnlyHint": true, "openWorldHint": false}
+    })
+}
+
 fn restart_server() -> Value {
     json!({
         "name": RESTART_SERVER,
@@ -101,6 +118,11 @@ pub(super) fn is_meant(name: &str) -> bool {
     rest.is_some_and(|rest| rest.starts_with(':') || rest.starts_with("__"))
 }
 
+/// Whether a name means [`READ_MORE`].
+pub fn is_read_more(name: &str) -> bool {
+    find(name).is_some_and(|tool| tool.id() == READ_MORE)
+}
+
 /// Whether a built-in tool is about the tools of all servers, which have to be known for it.
 pub(super) fn is_about_tools(tool: &Tool) -> bool {
     [UNTAUGHT_TOOLS, ADD_EXAMPLES].contains(&tool.name())
@@ -126,7 +148,7 @@ pub(super) async fn run(
             let server = arguments.get("server").and_then(Value::as_str).unwrap_or_default();
             restart(server, pool).await
         }
-        other => Err(unknown(other)),
+        _ => Err("only the session in which a result was cut reads on".to_owned()),
     };
     match text {
         Ok(text) => CallToolResult::success(vec![ContentBlock::text(text)]),

@@ -4,6 +4,7 @@
 mod answer;
 mod digest;
 mod host;
+mod long;
 mod teaching;
 mod tools;
 mod transport;
@@ -31,6 +32,7 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 pub use self::transport::HostTransport;
 use self::{
     host::{LogLevel, SessionHost},
+    long::Rests,
     tools::{CallInput, ExecuteInput, ListInput, SearchInput},
 };
 use crate::{
@@ -57,6 +59,7 @@ pub struct Front {
     audit: Audit,
     servers: Arc<[String]>,
     examples: ExampleSettings,
+    max_result_bytes: usize,
     session: Arc<Session>,
 }
 
@@ -66,6 +69,8 @@ struct Session {
     /// The host, from its first call on.
     host: OnceLock<(Arc<SessionHost>, Connected)>,
     level: Arc<LogLevel>,
+    /// What was cut off of long results.
+    rests: Rests,
     /// Calls under way.
     calls: TaskTracker,
     /// No further call is begun.
@@ -85,6 +90,7 @@ impl Front {
             audit: orchestrator.audit.clone(),
             servers: enabled.map(|(name, _)| name.clone()).collect(),
             examples: orchestrator.config.settings.examples,
+            max_result_bytes: orchestrator.config.settings.execute.max_result_bytes,
             session: Arc::default(),
         }
     }
@@ -160,6 +166,23 @@ impl Front {
     async fn call(&self, input: CallInput, caller: &Caller) -> Result<Outcome, String> {
         let arguments = parse_arguments(input.arguments.unwrap_or_default())?;
         Ok(self.executor.call(&input.tool, arguments, caller).await)
+    }
+
+    fn read_more(&self, input: CallInput) -> Result<CallToolResponse, String> {
+        let arguments = parse_arguments(input.arguments.unwrap_or_default())?;
+        let cursor = arguments.get("cursor").and_then(Value::as_str).ok_or("\"cursor\" is missing")?;
+        self.session.rests.read(cursor, self.max_result_bytes).map(CallToolResponse::from)
+    }
+
+    /// What a host gets for an outcome.
+    fn response(&self, outcome: Outcome) -> CallToolResponse {
+        let is_done = matches!(outcome, Outcome::Done { .. });
+        match answer::response(outcome) {
+            CallToolResponse::Complete(result) if is_done => {
+                self.session.rests.shorten(result, self.max_result_bytes).into()
+            }
+            other => other,
+        }
     }
 
     async fn search(&self, input: SearchInput, caller: &Caller) -> Result<CallToolResult, String> {
@@ -284,21 +307,22 @@ impl ServerHandler for Front {
             let outcome = self
                 .on_behalf(host, &context, async |caller| self.executor.resume(pending, input, &caller).await)
                 .await;
-            return Ok(answer::response(outcome));
+            return Ok(self.response(outcome));
         }
         let answer = match name {
             tools::EXECUTE => match read(arguments) {
                 Ok(input) => self
                     .on_behalf(host, &context, async |caller| self.execute(input, &caller).await)
                     .await
-                    .map(answer::response),
+                    .map(|outcome| self.response(outcome)),
                 Err(error) => Err(error),
             },
-            tools::CALL_TOOL => match read(arguments) {
+            tools::CALL_TOOL => match read::<CallInput>(arguments) {
+                Ok(input) if administration::is_read_more(&input.tool) => self.read_more(input),
                 Ok(input) => self
                     .on_behalf(host, &context, async |caller| self.call(input, &caller).await)
                     .await
-                    .map(answer::response),
+                    .map(|outcome| self.response(outcome)),
                 Err(error) => Err(error),
             },
             tools::SEARCH_TOOLS => match read(arguments) {

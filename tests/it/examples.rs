@@ -277,6 +277,69 @@ fn a_task_whose_explicit_call_succeeded_becomes_an_example_without_its_secrets()
 }
 
 #[test]
+fn use_raises_a_tool_for_paraphrases_and_takes_no_task_from_another() {
+    let sandbox = Sandbox::new(json!({}));
+    let listing = household(&sandbox);
+    let entry = json!({"home": child(&["--listing", listing.to_str().unwrap()])});
+    sandbox.configure(&json!({"mcpServers": entry}).to_string());
+    sandbox.json(&["reindex", "--json"]);
+    let found = |task: &str| {
+        let results = sandbox.json(&["search", task, "--json"])["results"].clone();
+        let results = results.as_array().unwrap();
+        results.iter().position(|result| result["tool"] == "start_dishwasher").unwrap_or(usize::MAX)
+    };
+    let first = |task: &str| sandbox.json(&["search", task, "--json"])["results"][0]["tool"].clone();
+    let others = [
+        ("make it warmer in here", "set_thermostat"),
+        ("give the cat something to eat", "feed_cat"),
+        ("switch the lamps on in the hall", "turn_on_lights"),
+    ];
+    for (task, tool) in others {
+        assert_eq!(first(task), tool, "{task}");
+    }
+    let paraphrases = [
+        "the plates want their wash",
+        "let the mugs have their wash now",
+        "our plates and mugs wait for a wash",
+    ];
+    let before: usize = paraphrases.iter().map(|task| found(task)).sum();
+
+    // A model looks, and takes what is right; once it is wrong.
+    let mut session = sandbox.serve();
+    let mut choose = |task: &str, tool: &str| {
+        session.tool("search_tools", &json!({"query": task, "limit": 10}));
+        call(&mut session, &format!("home:{tool}"), &json!({}));
+    };
+    choose("the cups and plates want a wash", "start_dishwasher");
+    choose("give the mugs and plates their wash", "start_dishwasher");
+    choose("give our cat something to eat", "start_dishwasher");
+    wait_until("what was learned", || (listed(&sandbox, &["--source", "use"]).len() == 3).then_some(()));
+    session.end();
+    let after: usize = paraphrases.iter().map(|task| found(task)).sum();
+    assert_eq!(after, 0, "it comes first for all of them, {before} places better than before");
+    for (task, tool) in others {
+        assert_eq!(first(task), tool, "{task}");
+    }
+
+    // The wrong one is found and undone, by its number alone.
+    let learned = sandbox.json(&["feedback", "list", "--json"]);
+    let poisoned = learned["examples"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .find(|example| example["text"].as_str().unwrap().contains("cat"))
+        .unwrap();
+    sandbox.json(&["feedback", "forget", &poisoned["id"].to_string(), "--json"]);
+    assert_eq!(listed(&sandbox, &["--source", "use"]).len(), 2);
+    sandbox.json(&["feedback", "off", "--json"]);
+    assert!(paraphrases.iter().map(|task| found(task)).sum::<usize>() >= before, "nothing of it is used");
+    sandbox.json(&["feedback", "on", "--json"]);
+    assert_eq!(paraphrases.iter().map(|task| found(task)).sum::<usize>(), 0);
+    sandbox.json(&["feedback", "forget", "--json"]);
+    assert!(listed(&sandbox, &["--source", "use"]).is_empty());
+}
+
+#[test]
 fn nothing_is_learned_from_use_where_that_is_off() {
     let settings = json!({"examples": {"fromUse": false}});
     let sandbox = Sandbox::with_settings(json!({"fixture": child(&[])}), settings);

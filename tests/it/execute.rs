@@ -224,3 +224,24 @@ fn parameters_at_the_wrong_level_are_understood() {
     assert_eq!(first_text(&session.tool("call_tool", &nested)), "deep");
     session.end();
 }
+
+#[test]
+fn a_long_result_is_cut_and_read_on_with_nothing_lost() {
+    let (_sandbox, mut session) = indexed();
+    let message = (0..60_000).map(|number| number.to_string()).collect::<Vec<_>>().join(" ");
+    let cut = session.tool("call_tool", &json!({"tool": "fixture:echo", "arguments": {"message": message}}));
+    let mut all = first_text(&cut).to_owned();
+    assert!(all.len() <= 100_000 && message.len() > 300_000);
+    let mut note = cut["content"].as_array().unwrap().last().unwrap()["text"].clone();
+    while let Some((_, request)) = note.as_str().and_then(|note| note.split_once("call_tool: ")) {
+        let request: Value = serde_json::from_str(request.trim_end_matches(']')).unwrap();
+        let page = session.tool("call_tool", &request);
+        all.push_str(first_text(&page));
+        note = page["content"].get(1).map_or(Value::Null, |block| block["text"].clone());
+    }
+    assert!(all == message);
+    let gone =
+        session.tool("call_tool", &json!({"tool": "orchestrator:read_more", "arguments": {"cursor": "x-1"}}));
+    assert!(first_text(&gone).contains("not kept any more"), "{gone}");
+    session.end();
+}
