@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Gets whatever the tests need (real servers, real clients) and runs all of them, that of the ranking on the golden
-# set (some minutes) at last; then, on Linux, every fault of a child, a minute of load with random kills, and a dozen
+# Gets whatever the tests need (real servers, real clients) and runs all of them, those of the ranking and of the decisions
+# on labelled sets (some minutes) at last; then, on Linux, every fault of a child, a minute of load with random kills, and a dozen
 # real servers (about seven minutes more).
 #
 # usage: test.sh [ARGUMENTS OF cargo test]
@@ -24,7 +24,8 @@ cargo test --locked "$@"
 # Benches run once each here, as tests: they have to work, their figures mean nothing.
 cargo test --locked --benches "$@"
 
-(($#)) || cargo test --locked --test it golden -- --ignored
+# One after the other: the second finds the vectors that the first made.
+(($#)) || cargo test --locked --test it golden -- --ignored --test-threads 1
 
 if (($# == 0)) && [[ -d /proc/self ]]; then
   # As cargo test has built it.
