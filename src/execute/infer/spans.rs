@@ -86,6 +86,7 @@ static PATTERNS: LazyLock<Vec<(SpanKind, Regex)>> = LazyLock::new(|| {
         (SpanKind::Url, pattern(r#"[a-z][a-z0-9+.-]*://[^\s"'<>]*[^\s"'<>.,;:!?)]"#)),
         (SpanKind::Email, pattern(r"[\w.+-]+@[\w-]+\.[\w.-]*\w")),
         (SpanKind::Address, pattern(r"\b\d{1,3}(?:\.\d{1,3}){3}\b")),
+        (SpanKind::Time, pattern(r"(?i)\b\d{1,2}(?::\d{2}(?::\d{2})?(?: ?[ap]\.?m)?| ?[ap]\.?m)\b")),
         (
             SpanKind::Path,
             pattern(
@@ -98,7 +99,6 @@ static PATTERNS: LazyLock<Vec<(SpanKind, Regex)>> = LazyLock::new(|| {
             pattern(&format!(r"(?i)\b\d{{1,2}}(?:st|nd|rd|th)?(?: of)? (?:{months}),? \d{{4}}\b")),
         ),
         (SpanKind::Date, pattern(r"\b\d{4}-\d{2}-\d{2}\b")),
-        (SpanKind::Time, pattern(r"(?i)\b\d{1,2}(?::\d{2}(?::\d{2})?(?: ?[ap]m)?| ?[ap]m)\b")),
         (
             SpanKind::Code,
             pattern(
@@ -156,7 +156,7 @@ fn value(kind: SpanKind, text: &str) -> String {
 
 /// "9:30" and "9 pm", on a clock of 24 hours; with seconds where they are said.
 fn time(text: &str) -> Option<String> {
-    let plain = text.replace(' ', "").to_lowercase();
+    let plain = text.replace([' ', '.'], "").to_lowercase();
     let formats = [
         ("%H:%M", "%H:%M"),
         ("%H:%M:%S", "%H:%M:%S"),
@@ -204,6 +204,7 @@ mod tests {
             ("on May 3rd, 2026 at 9:30", &[(Date, "2026-05-03"), (Time, "09:30")]),
             ("on 3 May 2026", &[(Date, "2026-05-03")]),
             ("from 9 pm to 10:15PM", &[(Time, "21:00"), (Time, "22:15")]),
+            ("at 2:47 p.m. on stage", &[(Time, "14:47")]),
             ("add 17 and -2.5 to 1,200", &[(Number, "17"), (Number, "-2.5"), (Number, "1200")]),
             ("close PROJ-12 for w9nd66", &[(Code, "PROJ-12"), (Code, "w9nd66")]),
             ("what is on in New York and in Rome", &[(Name, "New York"), (Name, "Rome")]),
