@@ -232,7 +232,7 @@ mod tests {
 
     #[test]
     fn built_in_tools_are_found_by_both_forms_of_their_name() {
-        assert_eq!(tools().len(), 3);
+        assert_eq!(tools().len(), 4);
         for name in ["orchestrator:restart_server", " orchestrator__restart_server"] {
             assert_eq!(find(name).unwrap().id(), "orchestrator:restart_server");
         }

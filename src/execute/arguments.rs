@@ -14,10 +14,14 @@ pub struct Problem {
     pub problem: String,
 }
 
+/// The problem of a parameter that is not there.
+const MISSING: &str = "is required";
+
 /// Problems in one line.
 pub(super) fn summary(problems: &[Problem]) -> String {
     let shown = problems.iter().map(|problem| match problem.field.as_str() {
         "" => problem.problem.clone(),
+        field if problem.problem == MISSING => format!("{field} {MISSING}"),
         field => format!("{field}: {}", problem.problem),
     });
     shown.collect::<Vec<_>>().join("; ")
@@ -46,7 +50,7 @@ pub fn validate(schema: &JsonObject, arguments: &JsonObject) -> Vec<Problem> {
         match error.kind() {
             ValidationErrorKind::Required { property } => Problem {
                 field: field_of(&format!("{place}/{}", property.as_str().unwrap_or_default())),
-                problem: "is required".to_owned(),
+                problem: MISSING.to_owned(),
             },
             _ => Problem { field: field_of(&place), problem: error.to_string() },
         }
@@ -107,7 +111,7 @@ mod tests {
         }));
         let problems = validate(&schema, &object(json!({"items": [{"n": "x"}]})));
         let shown = summary(&problems);
-        assert!(shown.contains("path: is required"), "{shown}");
+        assert!(shown.contains("path is required"), "{shown}");
         assert!(shown.contains("items[0].n: \"x\" is not of type \"integer\""), "{shown}");
         assert!(validate(&schema, &object(json!({"path": "x"}))).is_empty());
         assert!(!validate(&schema, &object(json!({"path": "x", "pth": 1}))).is_empty());

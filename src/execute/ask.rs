@@ -56,6 +56,26 @@ pub(super) struct Draft {
     pub task: String,
 }
 
+impl Draft {
+    /// What is missing, for whoever asked.
+    pub(super) fn needs_arguments(self, problems: Vec<Problem>) -> Outcome {
+        let Self { routing, tool, arguments, .. } = self;
+        Outcome::NeedsArguments { routing, tool, understood: arguments, problems }
+    }
+
+    /// What is to be confirmed.
+    pub(super) fn needs_confirmation(self) -> Outcome {
+        let Self { routing, tool, arguments, .. } = self;
+        Outcome::NeedsConfirmation { routing, tool, arguments }
+    }
+
+    /// What would be called.
+    pub(super) fn dry_run(self) -> Outcome {
+        let Self { routing, tool, arguments, .. } = self;
+        Outcome::DryRun { routing, tool, arguments }
+    }
+}
+
 /// How a host can be asked.
 enum Way<'a> {
     /// By a request.
@@ -67,27 +87,28 @@ enum Way<'a> {
 impl Executor {
     /// Calls; where the tool may destroy something, with the user's consent.
     pub(super) async fn confirm_and_send(&self, draft: Draft, caller: &Caller) -> Outcome {
-        let Draft { routing, tool, arguments, task } = draft;
-        let is_allowed = self.settings.allows_destruction(&tool.server, tool.name());
-        if tool.effect() < Effect::Destroys || is_allowed {
-            return self.send(routing, &tool, arguments, Some(task), caller).await;
+        let is_allowed = self.settings.allows_destruction(&draft.tool.server, draft.tool.name());
+        if draft.tool.effect() < Effect::Destroys || is_allowed {
+            return self.send_draft(draft, caller).await;
         }
-        let unasked = |routing, tool, arguments| Outcome::NeedsConfirmation { routing, tool, arguments };
-        let question = consent_question(&tool, &arguments);
+        let question = consent_question(&draft.tool, &draft.arguments);
         match way(caller, |host| host.capabilities().elicitation.is_some()) {
-            None => unasked(routing, tool, arguments),
-            Some(Way::Answer) => in_an_answer(routing, &tool, arguments, question, Asked::Consent),
+            None => draft.needs_confirmation(),
+            Some(Way::Answer) => in_an_answer(draft, question, Asked::Consent),
             Some(Way::Request(host)) => match ask(host, question, caller).await {
-                Ok(answer) if agreed(&answer) => {
-                    self.send(routing, &tool, arguments, Some(task), caller).await
-                }
-                Ok(_) => declined(routing),
+                Ok(answer) if agreed(&answer) => self.send_draft(draft, caller).await,
+                Ok(_) => declined(draft.routing),
                 Err(problem) => {
                     tracing::debug!("the user was not asked: {problem}");
-                    unasked(routing, tool, arguments)
+                    draft.needs_confirmation()
                 }
             },
         }
+    }
+
+    async fn send_draft(&self, draft: Draft, caller: &Caller) -> Outcome {
+        let Draft { routing, tool, arguments, task } = draft;
+        self.send(routing, &tool, arguments, Some(task), caller).await
     }
 
     /// Has the host's model fill in what is missing, and calls.
@@ -102,8 +123,8 @@ impl Executor {
             None => {}
             Some(Way::Answer) => {
                 let question = arguments_question(&draft, None);
-                let asked = Asked::Arguments { task: draft.task, round: 1 };
-                return in_an_answer(draft.routing, &draft.tool, draft.arguments, question, asked);
+                let asked = Asked::Arguments { task: draft.task.clone(), round: 1 };
+                return in_an_answer(draft, question, asked);
             }
             Some(Way::Request(host)) => {
                 let mut wrong = None;
@@ -126,8 +147,7 @@ impl Executor {
                 }
             }
         }
-        let Draft { routing, tool, arguments, .. } = draft;
-        Outcome::NeedsArguments { routing, tool, understood: arguments, problems }
+        draft.needs_arguments(problems)
     }
 
     /// Goes on with a call for which a host was asked, with its answer.
@@ -140,21 +160,16 @@ impl Executor {
     ) -> Outcome {
         let answer = input.get(QUESTION).cloned().unwrap_or_default();
         match asked {
-            Asked::Consent if agreed(&answer) => {
-                self.send(draft.routing, &draft.tool, draft.arguments, Some(draft.task), caller).await
-            }
+            Asked::Consent if agreed(&answer) => self.send_draft(draft, caller).await,
             Asked::Consent => declined(draft.routing),
             Asked::Arguments { round, .. } => match take(&mut draft, &answer) {
                 Ok(()) => self.confirm_and_send(draft, caller).await,
                 Err(problems) if *round < ROUNDS => {
                     let question = arguments_question(&draft, Some(&summary(&problems)));
-                    let asked = Asked::Arguments { task: draft.task, round: round + 1 };
-                    in_an_answer(draft.routing, &draft.tool, draft.arguments, question, asked)
+                    let asked = Asked::Arguments { task: draft.task.clone(), round: round + 1 };
+                    in_an_answer(draft, question, asked)
                 }
-                Err(problems) => {
-                    let Draft { routing, tool, arguments, .. } = draft;
-                    Outcome::NeedsArguments { routing, tool, understood: arguments, problems }
-                }
+                Err(problems) => draft.needs_arguments(problems),
             },
         }
     }
@@ -193,13 +208,8 @@ pub fn answered_text(answer: &Value) -> String {
 }
 
 /// The answer that makes a host of the 2026-07-28 protocol ask, and call again.
-fn in_an_answer(
-    routing: Routing,
-    tool: &Tool,
-    arguments: JsonObject,
-    question: Value,
-    asked: Asked,
-) -> Outcome {
+fn in_an_answer(draft: Draft, question: Value, asked: Asked) -> Outcome {
+    let Draft { routing, tool, arguments, .. } = draft;
     let request: InputRequest = match serde_json::from_value(question) {
         Ok(request) => request,
         Err(error) => {

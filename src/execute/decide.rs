@@ -102,7 +102,7 @@ pub fn decide(
     if close > 1 {
         return Decision::Ambiguous(places[..close].to_vec());
     }
-    decide_on_tool(choice, &candidates[choice].tool, task, arguments, settings)
+    decide_on_tool(choice, &candidates[choice], task, arguments, settings)
 }
 
 /// How many of the candidates at `places` are about as likely as the first of them, itself included.
@@ -126,17 +126,21 @@ fn accepts_named(candidate: &Candidate, arguments: &JsonObject) -> bool {
 
 fn decide_on_tool(
     choice: usize,
-    tool: &Tool,
+    candidate: &Candidate,
     task: &str,
     given: Option<&JsonObject>,
     settings: &ExecuteSettings,
 ) -> Decision {
+    let tool = &candidate.tool;
     let given = mended(tool.input_schema(), given.cloned().unwrap_or_default());
+    let given_none = given.is_empty();
     let understood = understand(tool, task, given, settings.infer);
     let Understood { arguments, origins, certain } = understood;
+    // One step of several would be done, and the answer would look as if it were all.
+    let is_a_part = given_none && settings.infer == Infer::Certain && candidate.clause.is_some();
     let problems = validate(tool.input_schema(), &arguments);
     let request = Request { choice, arguments, origins };
-    if !problems.is_empty() || !certain {
+    if !problems.is_empty() || !certain || is_a_part {
         return Decision::NeedsArguments { request, problems };
     }
     if tool.effect() == Effect::Destroys && !settings.allows_destruction(&tool.server, tool.name()) {
@@ -201,7 +205,10 @@ mod tests {
     use serde_json::{Value, json};
 
     use super::*;
-    use crate::{catalog::Tool, router::confidence::Evidence};
+    use crate::{
+        catalog::Tool,
+        router::{ClauseMatch, confidence::Evidence},
+    };
 
     fn object(value: Value) -> JsonObject {
         let Value::Object(object) = value else { panic!("an object") };
@@ -340,6 +347,20 @@ mod tests {
         ] {
             assert_eq!(decide(&destroying(tool), "do it", None, &settings).name(), expected, "{tool}");
         }
+    }
+
+    #[test]
+    fn a_step_of_several_is_not_called_as_if_it_were_all() {
+        let mut step = candidate("list", 0.9, json!({"type": "object", "properties": {}}));
+        let clause = ClauseMatch { text: "list them".to_owned(), score: 0.5, served: 0 };
+        let decide = |step: &Candidate, infer| {
+            let settings = ExecuteSettings { infer, ..settings() };
+            decide(std::slice::from_ref(step), "list them, then sort them", None, &settings).name()
+        };
+        assert_eq!(decide(&step, Infer::Certain), "call");
+        step.clause = Some(clause);
+        assert_eq!(decide(&step, Infer::Certain), "needs_arguments");
+        assert_eq!(decide(&step, Infer::All), "call");
     }
 
     #[test]

@@ -263,17 +263,10 @@ impl Executor {
                 timings,
                 candidates: views(places.iter().map(|place| &route.candidates[*place])),
             },
-            Decision::Call(request) if task.dry_run => {
-                let Draft { routing, tool, arguments, .. } = draft(request);
-                Outcome::DryRun { routing, tool, arguments }
-            }
-            Decision::NeedsConfirmation(request) if task.dry_run => {
-                let Draft { routing, tool, arguments, .. } = draft(request);
-                Outcome::NeedsConfirmation { routing, tool, arguments }
-            }
+            Decision::Call(request) if task.dry_run => draft(request).dry_run(),
+            Decision::NeedsConfirmation(request) if task.dry_run => draft(request).needs_confirmation(),
             Decision::NeedsArguments { request, problems } if task.dry_run => {
-                let Draft { routing, tool, arguments, .. } = draft(request);
-                Outcome::NeedsArguments { routing, tool, understood: arguments, problems }
+                draft(request).needs_arguments(problems)
             }
             Decision::NeedsArguments { request, problems } => {
                 self.complete_and_send(draft(request), problems, caller).await

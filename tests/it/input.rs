@@ -117,7 +117,9 @@ fn d3_what_is_checked_is_what_the_child_gets() {
 
 #[test]
 fn d4_numbers_and_texts_reach_the_child_unchanged() {
-    let (_sandbox, mut session) = serve(json!({"one": hostile(&[])}));
+    let whole = json!({"model": "/no/model", "execute": {"maxResultBytes": 0}});
+    let sandbox = Sandbox::with_settings(json!({"one": hostile(&[])}), whole);
+    let mut session = sandbox.serve();
     let arguments = json!({
         "integer": 9_007_199_254_740_993_i64, "negative": i64::MIN, "unsigned": u64::MAX, "float": 0.1,
         "text": "emoji 👩‍👩‍👧, שלום, e\u{301}, \u{0}, \u{2028}", "nested": {"a": [1, null, true, {"b": []}]},

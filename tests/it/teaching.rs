@@ -66,7 +66,11 @@ fn assert_taught(sandbox: &Sandbox, seen: &Value) {
         assert_eq!(kept.iter().filter(|example| example["tool"] == tool).count(), 2, "{tool}");
     }
     assert_ne!(seen["before"]["tool"], "fail", "not sure enough before: {seen}");
-    assert_eq!(seen["after"], json!({"found": "fail", "status": "dry_run", "tool": "fail"}), "{seen}");
+    assert_eq!(
+        seen["after"],
+        json!({"found": "fail", "status": "needs_confirmation", "tool": "fail"}),
+        "{seen}"
+    );
 }
 
 #[test]
