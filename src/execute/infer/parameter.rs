@@ -27,6 +27,8 @@ const DESCRIBED: f32 = 0.25;
 const BESIDE_NUMBER: f32 = 0.7;
 /// How much it counts that a parameter is meant for values of the span's kind.
 const KIND: f32 = 1.0;
+/// How much it counts against an address, a date or a time that nothing says it is meant for such.
+const MISFIT: f32 = 0.8;
 /// How much it counts that the description gives the value as an example.
 const EXAMPLE: f32 = 1.5;
 /// How much it counts that a parameter has to be filled in.
@@ -258,8 +260,11 @@ impl Parameter {
             score += if is_beside { BESIDE_NUMBER } else { 0.0 };
             score += if !is_beside && word.len() > 3 && said(&word) { DESCRIBED } else { 0.0 };
         }
+        let is_typed = matches!(span.kind, SpanKind::Url | SpanKind::Email | SpanKind::Date | SpanKind::Time);
         if self.is_for(span.kind) || self.matches(span) == Some(true) {
             score += KIND;
+        } else if is_typed && !self.key.iter().any(|word| before(word).is_some()) {
+            score -= MISFIT;
         }
         if form.is_some() {
             score += if self.is_zone { ZONE } else { FORM };
