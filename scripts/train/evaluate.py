@@ -9,7 +9,6 @@ import math
 from pathlib import Path
 
 import torch
-import torch.nn.functional as F
 
 import data
 import texts as words
@@ -46,8 +45,8 @@ def metrics(ranked, queries):
 class Judge:
     """Ranks the labelled sets, and the tasks of the held-out servers over all tools of fleet."""
 
-    def __init__(self, shared, texts, sets=SETS, dimensions=None):
-        self.texts, self.dimensions = texts, dimensions
+    def __init__(self, shared, texts, sets=SETS):
+        self.texts = texts
         self.sets = {}
         for name in sets:
             tools = words.read(shared / f"eval/{name}/tools.jsonl")
@@ -79,7 +78,7 @@ class Judge:
     def embed(self, encoder, strings):
         device = next(encoder.parameters()).device
         with torch.autocast(device.type, dtype=torch.bfloat16, enabled=False):
-            return F.normalize(embed_texts(encoder, self.texts, strings, device)[:, : self.dimensions], dim=-1)
+            return embed_texts(encoder, self.texts, strings, device)
 
     def line(self, encoder):
         shown = []
@@ -91,13 +90,11 @@ class Judge:
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--shared", type=Path, required=True)
-    parser.add_argument("--dimensions", type=int, help="how many of the first to compare (default: all)")
     parser.add_argument("models", nargs="+", type=Path, metavar="MODEL")
     arguments = parser.parse_args()
     for model in arguments.models:
         print(model, "H@1 H@5 R@5 nDCG@5 server H@1")
-        judge = Judge(arguments.shared, Texts(model), dimensions=arguments.dimensions)
-        for name, figures in judge.measure(Encoder(model)).items():
+        for name, figures in Judge(arguments.shared, Texts(model)).measure(Encoder(model)).items():
             print(f"  {name:16}", " ".join(f"{value:.3f}" for value in figures.values()))
 
 

@@ -139,7 +139,6 @@ def read_arguments():
     parser.add_argument("--summaries", type=int, default=6_000)
     parser.add_argument("--keep", type=float, default=0.2, help="the stock model's share in the weights at the end")
     parser.add_argument("--without", nargs="*", default=[], help="sources to leave out")
-    parser.add_argument("--dimensions", type=int, nargs="*", default=[], help="how many of the first shall do alone, too")
     parser.add_argument("--every", type=int, default=130, help="steps between snapshots, whose mean is kept")
     return parser.parse_args()
 
@@ -209,13 +208,13 @@ class Run:
         torch.save(state, self.file)
 
 
-def losses(encoder, texts, batch, same, device, dimensions=()):
-    """The losses of a batch, from tasks to texts and from texts to tasks: means of those of all dimensions and of
-    those of the first `dimensions` alone."""
+def losses(encoder, texts, batch, same, device):
+    """The losses of a batch, from tasks to texts and from texts to tasks."""
     chosen, tools, asked = batch
     rows = texts.ids([task for task, _, _ in asked], TASK_TOKENS) + texts.ids(tools, TOOL_TOKENS)
     with torch.autocast(device, dtype=torch.bfloat16):
         vectors = embed(encoder, rows, device).float()
+    similarity = vectors[: len(asked)] @ vectors[len(asked) :].T
     wanted = torch.zeros(len(asked), len(chosen), dtype=torch.bool)
     for row, (_, places, _) in enumerate(asked):
         wanted[row, places] = True
@@ -223,12 +222,7 @@ def losses(encoder, texts, batch, same, device, dimensions=()):
     at = torch.tensor(chosen)
     ignored = (wanted.float() @ same[at][:, at].float() > 0) & ~wanted & ~named[:, None]
     wanted, ignored = wanted.to(device), ignored.to(device)
-    both = []
-    for count in [None, *dimensions]:
-        first = F.normalize(vectors[:, :count], dim=-1)
-        similarity = first[: len(asked)] @ first[len(asked) :].T
-        both.append((contrast(similarity, wanted, ignored), contrast(similarity.T, wanted.T, ignored.T)))
-    return [sum(values) / len(both) for values in zip(*both)]
+    return contrast(similarity, wanted, ignored), contrast(similarity.T, wanted.T, ignored.T)
 
 
 def main():
@@ -250,7 +244,7 @@ def main():
     run = Run(arguments, encoder, batches)
     started, recent = time.time(), []
     while run.step < arguments.steps:
-        forward, backward = losses(encoder, texts, batches.batch(), same, device, arguments.dimensions)
+        forward, backward = losses(encoder, texts, batches.batch(), same, device)
         run.learn(forward + 0.3 * backward)
         recent = [*recent[-19:], (forward.item(), backward.item())]
         if run.step % 20 == 0:
