@@ -212,7 +212,9 @@ def text_of(answer):
 def configure(folder, servers, settings):
     """Writes a configuration into a folder. The environment variables that name it, and a data folder."""
     # No model: tools are called by name, and embedding would only heat the machine.
-    config = {"mcpServers": servers, "orchestrator": {"model": "/no/model", **settings}}
+    # Results are compared whole.
+    ours = {"model": "/no/model", "execute": {"maxResultBytes": 0}, **settings}
+    config = {"mcpServers": servers, "orchestrator": ours}
     (folder / "config.json").write_text(json.dumps(config, indent=1) + "\n")
     return {
         "ORCHESTRATOR_CONFIG": str(folder / "config.json"),

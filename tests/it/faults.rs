@@ -359,14 +359,19 @@ fn deadlines_and_limits_are_set_for_one_server_alone() {
     assert_eq!(session.call("quick:sleep", &arguments)["isError"], true);
     assert_eq!(first_text(&session.call("slow:sleep", &arguments)), "slept");
     session.end();
-    sandbox.configure(
-        &json!({"mcpServers": {"a": child(&[])}, "orchestrator": {"servers": {"b": {"retry": {"budget": 0.1}}}}})
-            .to_string(),
-    );
-    let output = sandbox.run(&["status"]);
-    assert_eq!(output.status.code(), Some(2));
-    let message = crate::support::text(&output.stderr);
-    assert!(message.contains("there is no server \"b\" under mcpServers"), "{message}");
+    for (settings, key) in [
+        (json!({"servers": {"b": {"retry": {"budget": 0.1}}}}), "orchestrator.servers.b"),
+        (json!({"execute": {"allowDestructive": ["a", "b:erase"]}}), "orchestrator.execute.allowDestructive"),
+    ] {
+        sandbox.configure(&json!({"mcpServers": {"a": child(&[])}, "orchestrator": settings}).to_string());
+        let output = sandbox.run(&["status"]);
+        assert_eq!(output.status.code(), Some(2));
+        let message = crate::support::text(&output.stderr);
+        assert!(
+            message.contains("there is no server \"b\" under mcpServers") && message.contains(key),
+            "{message}"
+        );
+    }
 }
 
 #[test]
