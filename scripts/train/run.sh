@@ -11,6 +11,8 @@
 #
 # Needs Python 3.11 or newer with venv, npm, and the registries PyPI and npm.
 set -euo pipefail
+# Threads that wait without spinning: several times faster where other work shares the cores.
+export OMP_WAIT_POLICY=${OMP_WAIT_POLICY-passive}
 
 scripts=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 cd "$scripts/../.."
