@@ -21,6 +21,11 @@ WEIGHTS = Path(__file__).resolve().parent.parent / "models" / "ranking.json"
 RIDGE = 1.0
 # Share of the tasks that nothing fits.
 IN_VAIN = 0.1
+# Facts that speak against a tool. Each weighs the log of how much more often it stands against the first tool where
+# nothing fits than against a right one. A joint fit would leave them next to nothing: tasks that nothing fits are made
+# here by leaving servers out, and most of them are told by their cosines already. What people ask in vain is near to
+# what some server does, and there the objections tell.
+OBJECTIONS = ["otherService", "otherAction"]
 # What it costs to say that nothing fits when something does, where showing a tool that does not fit costs 1:
 # the host gives up, or goes on without the tool, against one more turn of its model.
 WITHHELD = 10
@@ -58,10 +63,23 @@ def shares(lines):
         yield line, 100 * ((1 - IN_VAIN) / possible if line["possible"] else IN_VAIN / (len(lines) - possible))
 
 
-def fit(sets):
+def objections(sets, names):
+    """The weights of the objections, by their place among the names."""
+    lines = [line for lines in sets for line in lines]
+    weights = {}
+    for place in map(names.index, OBJECTIONS):
+        right = [line["features"][place] for line in lines if line["right"]]
+        nothing = [line["features"][place] for line in lines if not line["possible"]]
+        rates = [(sum(facts) + 0.5) / (len(facts) + 1) for facts in (right, nothing)]
+        weights[place] = math.log(rates[0] / rates[1])
+    return weights
+
+
+def fit(sets, names):
     """Weights, the constant last. Each file weighs as much as 100 queries."""
-    size = len(sets[0][0]["features"]) + 1
-    weights = [0.0] * size
+    size = len(names) + 1
+    fixed = objections(sets, names)
+    weights = [fixed.get(place, 0.0) for place in range(size)]
     for _ in range(50):
         gradient = [-RIDGE * weight for weight in weights[:-1]] + [0.0]
         hessian = [[RIDGE if row == column and row < size - 1 else 0.0 for column in range(size)] for row in range(size)]
@@ -73,6 +91,9 @@ def fit(sets):
                     gradient[row] += share * (line["right"] - chance) * values[row]
                     for column in range(size):
                         hessian[row][column] += share * chance * (1 - chance) * values[row] * values[column]
+        for place in fixed:
+            gradient[place] = 0.0
+            hessian[place] = [float(place == column) for column in range(size)]
         step = solve(hessian, gradient)
         weights = [weight + change for weight, change in zip(weights, step)]
         if max(map(abs, step)) < 1e-9:
@@ -174,11 +195,11 @@ def main():
     files = {path: load(path, names) for path in arguments.files}
     judged, all_told = {}, []
     for path, lines in files.items():
-        others = fit([other for its, other in files.items() if labelled_set(its) != labelled_set(path)])
+        others = fit([other for its, other in files.items() if labelled_set(its) != labelled_set(path)], names)
         judged[path.stem] = confidences(others, lines)
         all_told += [(probability(others, line["features"]), line["right"], share) for line, share in shares(lines)]
         print(f"{path.stem}, fitted on the other sets: {judge(judged[path.stem])}")
-    weights = fit(list(files.values()))
+    weights = fit(list(files.values()), names)
     for path, lines in files.items():
         print(f"{path.stem}, fitted on all: {judge(confidences(weights, lines))}")
     for path in arguments.judge:

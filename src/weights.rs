@@ -90,7 +90,7 @@ pub struct BeliefWeights {
 /// A logistic regression, fitted by `scripts/fit_confidence.py`; the facts are those of
 /// [`Evidence`](crate::router::confidence::Evidence).
 #[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct ConfidenceWeights {
     /// Of its share.
     pub share: f32,
@@ -100,6 +100,10 @@ pub struct ConfidenceWeights {
     pub mean: f32,
     /// Of having examples.
     pub taught: f32,
+    /// Of naming a service that the tool has nothing to do with.
+    pub other_service: f32,
+    /// Of asking for a change that the tool does not make.
+    pub other_action: f32,
     /// What is added in any case.
     pub constant: f32,
 }
@@ -117,5 +121,6 @@ mod tests {
         assert!((0.0..=1.0).contains(&task.clause) && task.level > 0 && task.served >= 0.0);
         assert!(belief.sharpness > 0.0 && belief.nothing > belief.nothing_by_words);
         assert!(confidence.share > 0.0 && confidence.best > 0.0, "more of either means more sure");
+        assert!(confidence.other_service < 0.0 && confidence.other_action < 0.0, "both speak against a tool");
     }
 }

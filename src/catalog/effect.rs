@@ -48,8 +48,7 @@ impl Effect {
         let read_only = hints.and_then(|hints| hints.read_only_hint);
         let destructive = hints.and_then(|hints| hints.destructive_hint);
         let name = identifier_words(&tool.name);
-        let loses = name.split(' ').any(|word| is_among(LOSING, word))
-            || first_forms(tool).iter().any(|word| is_among(LOSING, word));
+        let loses = loses(tool, &name);
         match (read_only, destructive) {
             (Some(true), _) if !loses || verb(&name) == Some(Self::Reads) => Self::Reads,
             (_, Some(false)) if !loses => Self::Adds,
@@ -59,6 +58,17 @@ impl Effect {
             (None, None) => by_name(tool, &name, loses),
         }
     }
+}
+
+/// Whether the tool is one that takes something away, or runs whatever it is given.
+pub fn may_take_away(tool: &Definition) -> bool {
+    loses(tool, &identifier_words(&tool.name)) || takes_a_program(tool)
+}
+
+/// Whether the name or the first word of the description means a loss.
+fn loses(tool: &Definition, name: &str) -> bool {
+    let is_loss = |word: &str| is_among(LOSING, word);
+    name.split(' ').any(is_loss) || first_forms(tool).iter().any(|word| is_loss(word))
 }
 
 /// By the verb of the name, or where it has none of the description.

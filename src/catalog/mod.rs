@@ -10,7 +10,7 @@ mod tool;
 
 pub use self::{
     diff::{Diff, diff},
-    effect::Effect,
+    effect::{Effect, may_take_away},
     signature::signature,
     store::{CachedServer, Store, StoreError, StoredTool},
     tool::Tool,

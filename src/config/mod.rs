@@ -257,7 +257,8 @@ impl Default for TotalLimits {
 #[derive(Debug, Clone, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields, default)]
 pub struct ExecuteSettings {
-    /// Below this the answer is `no_match`.
+    /// Below this the answer is `no_match`; below `ambiguous_below` already where the task names another service, or asks
+    /// for another action.
     pub no_match_below: f32,
     /// Below this the answer is `ambiguous`, unless the arguments tell which tool is meant.
     pub ambiguous_below: f32,

@@ -10,7 +10,7 @@ use super::{
 use crate::{
     catalog::{Effect, Tool, text},
     config::{ExecuteSettings, Infer},
-    router::Candidate,
+    router::{Candidate, confidence::Objections},
 };
 
 /// Most candidates of an ambiguous answer.
@@ -79,9 +79,8 @@ pub fn decide(
     arguments: Option<&JsonObject>,
     settings: &ExecuteSettings,
 ) -> Decision {
-    let likely: Vec<usize> = (0..candidates.len())
-        .filter(|place| candidates[*place].confidence >= settings.no_match_below)
-        .collect();
+    let likely: Vec<usize> =
+        (0..candidates.len()).filter(|place| is_likely(&candidates[*place], settings)).collect();
     // Of tools that are likely enough, given arguments tell which can be meant: those that take them.
     let taking: Vec<usize> = match arguments.filter(|arguments| !arguments.is_empty()) {
         Some(given) => {
@@ -94,6 +93,11 @@ pub fn decide(
     let Some(choice) = places.first().copied() else {
         return Decision::NoMatch;
     };
+    // Where the nearest does not do it, and none of the others is likely to, more of the same is no help.
+    let is_clear = |candidate: &Candidate| candidate.confidence >= settings.ambiguous_below;
+    if !told && choice > 0 && !candidates.iter().any(is_clear) {
+        return Decision::NoMatch;
+    }
     let close = close_to_best(&places, candidates, settings);
     if !told && candidates[choice].confidence < settings.ambiguous_below {
         let shown = close.max(MIN_AMBIGUOUS).min(candidates.len());
@@ -103,6 +107,13 @@ pub fn decide(
         return Decision::Ambiguous(places[..close].to_vec());
     }
     decide_on_tool(choice, &candidates[choice], task, arguments, settings)
+}
+
+/// Whether a candidate may be what is meant. One that something speaks against has to be as likely as one that is
+/// called.
+fn is_likely(candidate: &Candidate, settings: &ExecuteSettings) -> bool {
+    let is_objected = candidate.evidence.objections() != Objections::default();
+    candidate.confidence >= if is_objected { settings.ambiguous_below } else { settings.no_match_below }
 }
 
 /// How many of the candidates at `places` are about as likely as the first of them, itself included.
@@ -218,7 +229,7 @@ mod tests {
     fn candidate(name: &'static str, confidence: f32, schema: Value) -> Candidate {
         let definition = Definition::new(name, "", Arc::new(object(schema)))
             .annotate(ToolAnnotations::new().read_only(true));
-        let evidence = Evidence::new(0.0, None);
+        let evidence = Evidence::new(0.0, None, Objections::default());
         let tool = Tool::new("s", definition);
         Candidate {
             tool,
@@ -231,6 +242,13 @@ mod tests {
             example: None,
             clause: None,
         }
+    }
+
+    /// A candidate for a task that names another service.
+    fn objected(name: &'static str, confidence: f32, schema: &Value) -> Candidate {
+        let objections = Objections { other_service: true, other_action: false };
+        let evidence = Evidence::new(0.0, None, objections);
+        Candidate { evidence, ..candidate(name, confidence, schema.clone()) }
     }
 
     fn settings() -> ExecuteSettings {
@@ -258,6 +276,19 @@ mod tests {
         let cases: Vec<(&str, Vec<Candidate>, Option<&JsonObject>, &str)> = vec![
             ("nothing found", vec![], None, "no_match"),
             ("nothing likely", vec![candidate("a", 0.05, none.clone())], None, "no_match"),
+            (
+                "nearest objected to",
+                vec![objected("a", 0.19, &none), candidate("b", 0.15, none.clone())],
+                None,
+                "no_match",
+            ),
+            (
+                "objected to, another clear",
+                vec![objected("a", 0.19, &none), candidate("b", 0.3, none.clone())],
+                None,
+                "call",
+            ),
+            ("objected to, but likely", vec![objected("a", 0.3, &none)], None, "call"),
             ("clear, needs none", vec![candidate("a", 0.9, none.clone())], None, "call"),
             ("clear, takes words", vec![candidate("a", 0.9, words.clone())], None, "call"),
             ("clear, arguments missing", vec![candidate("a", 0.9, path_schema())], None, "needs_arguments"),

@@ -256,6 +256,7 @@ impl Executor {
                 timings,
                 unlisted: self.unlisted(),
                 nearest: views(route.candidates.iter().take(NEAREST)),
+                reason: route.best().and_then(|best| best.evidence.objections().reason()),
                 degraded,
             },
             Decision::Ambiguous(places) => Outcome::Ambiguous {

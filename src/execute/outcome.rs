@@ -225,6 +225,8 @@ pub enum Outcome {
         timings: Timings,
         /// What came nearest.
         nearest: Vec<CandidateView>,
+        /// What speaks against those.
+        reason: Option<&'static str>,
         /// Servers whose tools are not known yet.
         unlisted: Vec<String>,
         /// Why words alone were used, where that is so.
@@ -326,9 +328,12 @@ impl Outcome {
             Self::Ambiguous { request_id, timings, candidates } => {
                 json!({"request_id": request_id, "timings": timings, "candidates": candidates})
             }
-            Self::NoMatch { request_id, timings, nearest, unlisted, degraded } => {
+            Self::NoMatch { request_id, timings, nearest, reason, unlisted, degraded } => {
                 let nearest: Vec<&ToolView> = nearest.iter().map(|candidate| &candidate.tool).collect();
-                json!({"request_id": request_id, "timings": timings, "nearest": nearest, "unlisted": unlisted, "degraded": degraded})
+                json!({
+                    "request_id": request_id, "timings": timings, "nearest": nearest, "reason": reason,
+                    "unlisted": unlisted, "degraded": degraded,
+                })
             }
             Self::NeedsConfirmation { tool, arguments, .. } | Self::DryRun { tool, arguments, .. } => {
                 json!({"call_tool": call_request(tool, arguments)})
@@ -374,8 +379,11 @@ impl Outcome {
                 push_lines(&mut text, candidates);
                 text
             }
-            Self::NoMatch { nearest, unlisted, degraded, .. } => {
-                let mut text = "No tool fits this task.".to_owned();
+            Self::NoMatch { nearest, reason, unlisted, degraded, .. } => {
+                let mut text = match reason {
+                    Some(reason) => format!("No tool fits this task: {reason}."),
+                    None => "No tool fits this task.".to_owned(),
+                };
                 if let Some(reason) = degraded {
                     write!(text, " Tools were searched by words only, since {reason}.").ok();
                 }

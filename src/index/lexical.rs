@@ -47,11 +47,26 @@ pub fn search(store: &Store, text: &str, count: usize) -> Result<HashMap<i64, f3
     })
 }
 
+/// Row ids of the tools that have all words of a name, wherever, or the name as one word: "Argo CD" is "argocd".
+pub fn mentions(store: &Store, name: &str) -> Result<Vec<i64>, StoreError> {
+    let words = query_words(name);
+    let quoted: Vec<String> = words.iter().map(|word| format!("\"{word}\"")).collect();
+    let query = format!("({}) OR \"{}\"", quoted.join(" AND "), words.concat());
+    store.read(|connection| {
+        let mut statement = connection.prepare_cached("SELECT rowid FROM words WHERE words MATCH ?1")?;
+        statement.query_map([query], |row| row.get(0))?.collect()
+    })
+}
+
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
     use proptest::prelude::*;
+    use rmcp::model::Tool as Definition;
 
     use super::*;
+    use crate::child::{Listing, ServerInfo};
 
     #[test]
     fn telling_words_are_searched_once_each() {
@@ -62,6 +77,22 @@ mod tests {
             Some("\"readfile\" OR \"read\" OR \"file\" OR \"near\" OR \"x\"")
         );
         assert_eq!(query("¿…? \"'"), None);
+    }
+
+    #[test]
+    fn a_name_is_found_in_parts_and_as_one_word() {
+        let store = Store::in_memory().unwrap();
+        for (server, description) in [("argocd", ""), ("x", "CD for Argo"), ("y", "Argo")] {
+            let listing = Listing {
+                server: server.to_owned(),
+                info: ServerInfo::default(),
+                tools: vec![Definition::new("list", description, Arc::default())],
+                warnings: Vec::new(),
+            };
+            store.apply(&listing, "", false).unwrap();
+        }
+        assert_eq!(mentions(&store, "argo cd").unwrap().len(), 2);
+        assert!(mentions(&store, "trello").unwrap().is_empty());
     }
 
     proptest! {

@@ -20,21 +20,62 @@ pub struct Evidence {
     pub mean: f32,
     /// 1 where the tool has examples: then the same cosines say something else.
     pub taught: f32,
+    /// 1 where the task names a service, and the tool has nothing to do with it.
+    pub other_service: f32,
+    /// 1 where the task asks for a change that the tool does not make.
+    pub other_action: f32,
+}
+
+/// What speaks against a tool however near it is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Objections {
+    /// The task names a service, and the tool has nothing to do with it.
+    pub other_service: bool,
+    /// The task asks for a change that the tool does not make.
+    pub other_action: bool,
+}
+
+impl Objections {
+    /// The first of them in words, of the tools that are nearest.
+    pub fn reason(self) -> Option<&'static str> {
+        match self {
+            Self { other_service: true, .. } => {
+                Some("the task names a service that the nearest have nothing to do with")
+            }
+            Self { other_action: true, .. } => Some("the nearest do not do what the task asks for"),
+            Self { .. } => None,
+        }
+    }
 }
 
 impl Evidence {
     /// Evidence for a tool with that share and those views.
-    pub fn new(share: f32, views: Option<Views>) -> Self {
+    pub fn new(share: f32, views: Option<Views>, objections: Objections) -> Self {
         let text = views.map_or(0.0, |views| views.text);
-        match views.and_then(|views| views.examples) {
-            Some(examples) => Self { share, best: examples.best, mean: examples.mean, taught: 1.0 },
-            None => Self { share, best: text, mean: text, taught: 0.0 },
-        }
+        let (best, mean, taught) = match views.and_then(|views| views.examples) {
+            Some(examples) => (examples.best, examples.mean, 1.0),
+            None => (text, text, 0.0),
+        };
+        let other_service = f32::from(u8::from(objections.other_service));
+        let other_action = f32::from(u8::from(objections.other_action));
+        Self { share, best, mean, taught, other_service, other_action }
     }
 
-    /// The facts as numbers, by name.
-    pub fn features(&self) -> [(&'static str, f32); 4] {
-        [("share", self.share), ("best", self.best), ("mean", self.mean), ("taught", self.taught)]
+    /// What speaks against the tool.
+    pub fn objections(&self) -> Objections {
+        Objections { other_service: self.other_service > 0.0, other_action: self.other_action > 0.0 }
+    }
+
+    /// The facts as numbers, by the name of their weight.
+    pub fn features(&self) -> [(&'static str, f32); 6] {
+        [
+            ("share", self.share),
+            ("best", self.best),
+            ("mean", self.mean),
+            ("taught", self.taught),
+            ("otherService", self.other_service),
+            ("otherAction", self.other_action),
+        ]
     }
 
     /// What adds up to the confidence, as log-odds.
@@ -45,6 +86,8 @@ impl Evidence {
             Term::new("nearest example or text", self.best, weights.best),
             Term::new("examples on average or text", self.mean, weights.mean),
             Term::new("has examples", self.taught, weights.taught),
+            Term::new("the task names another service", self.other_service, weights.other_service),
+            Term::new("the task asks for another action", self.other_action, weights.other_action),
             Term::new("constant", 1.0, weights.constant),
         ]
     }

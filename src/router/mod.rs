@@ -1,13 +1,15 @@
 //! From a task in plain language to ranked tools, each with a calibrated confidence. Reads the
 //! catalog in memory; starts no child.
 
+mod action;
 mod clauses;
 pub mod confidence;
 pub mod explain;
 mod ranking;
+mod services;
 
 use std::{
-    collections::{BTreeSet, HashMap},
+    collections::{BTreeMap, BTreeSet, HashMap, HashSet},
     iter,
     sync::Arc,
     time::{Duration, Instant},
@@ -16,7 +18,11 @@ use std::{
 use serde::Serialize;
 use tokio::task::JoinHandle;
 
-use self::{confidence::Evidence, ranking::Ranked};
+use self::{
+    confidence::{Evidence, Objections},
+    ranking::Ranked,
+    services::Service,
+};
 use crate::{
     catalog::{Store, StoreError, Tool},
     embed::{EmbedError, Embedder},
@@ -218,7 +224,7 @@ impl Router {
             .enumerate()
             .map(|(at, text)| {
                 let vector = embeddings.as_ref().map(|embeddings| embeddings[at].as_slice());
-                Part::new(&snapshot, text, vector, words.next().unwrap_or_default())
+                Part::new(&snapshot, scope, text, vector, words.next().unwrap_or_default())
             })
             .collect();
         let candidates = rank(&snapshot, &parts, scope, limit);
@@ -227,20 +233,31 @@ impl Router {
         Ok(Route { candidates, degraded, timings })
     }
 
-    /// BM25 by row id for each part.
-    fn search_words(
-        &self,
-        parts: &[&str],
-        scope: &Scope,
-    ) -> JoinHandle<Result<Vec<HashMap<i64, f32>>, StoreError>> {
+    /// What the words of each part find.
+    fn search_words(&self, parts: &[&str], scope: &Scope) -> JoinHandle<Result<Vec<Words>, StoreError>> {
         let store = self.store.clone();
+        let snapshot = self.library.snapshot();
         let parts: Vec<String> = parts.iter().map(|part| (*part).to_owned()).collect();
         // In a part of the catalog nothing may be missed because others match better.
         let count = if scope.servers.is_some() { usize::MAX } else { POOL * 2 };
         tokio::task::spawn_blocking(move || {
-            parts.iter().map(|part| lexical::search(&store, part, count)).collect()
+            let servers = services::words_of_servers(&snapshot);
+            let search = |part: &String| {
+                let bm25 = lexical::search(&store, part, count)?;
+                Ok(Words { bm25, mentions: services::mentions(&store, services::named(part, &servers))? })
+            };
+            parts.iter().map(search).collect()
         })
     }
+}
+
+/// What the words of a text find.
+#[derive(Default)]
+struct Words {
+    /// BM25 by row id.
+    bm25: HashMap<i64, f32>,
+    /// Row ids of the tools that mention each service that is named.
+    mentions: BTreeMap<Service, Vec<i64>>,
 }
 
 /// What was found for the task, or for a clause of it.
@@ -249,15 +266,30 @@ struct Part<'a> {
     vector: Option<&'a [f32]>,
     /// By place in the snapshot.
     bm25: HashMap<usize, f32>,
+    /// Places of the tools that have to do with a service that is named; none where none is.
+    concerned: Option<HashSet<usize>>,
 }
 
 impl<'a> Part<'a> {
-    fn new(snapshot: &Snapshot, text: &'a str, vector: Option<&'a [f32]>, words: HashMap<i64, f32>) -> Self {
-        let bm25 = words
-            .into_iter()
-            .filter_map(|(row_id, score)| Some((snapshot.place_of_row_id(row_id)?, score)))
-            .collect();
-        Self { text, vector, bm25 }
+    fn new(
+        snapshot: &Snapshot,
+        scope: &Scope,
+        text: &'a str,
+        vector: Option<&'a [f32]>,
+        words: Words,
+    ) -> Self {
+        let concerned = services::concerned(snapshot, scope, &words.mentions);
+        let places = words.bm25.into_iter();
+        let bm25 = places.filter_map(|(row, score)| Some((snapshot.place_of_row_id(row)?, score))).collect();
+        Self { text, vector, bm25, concerned }
+    }
+
+    /// What speaks against the tool at a place.
+    fn objections(&self, snapshot: &Snapshot, place: usize) -> Objections {
+        Objections {
+            other_service: self.concerned.as_ref().is_some_and(|places| !places.contains(&place)),
+            other_action: action::asks_otherwise(self.text, snapshot.tool(place)),
+        }
     }
 
     fn score(&self, snapshot: &Snapshot, place: usize) -> Scored {
@@ -299,7 +331,8 @@ fn rank(snapshot: &Snapshot, parts: &[Part<'_>], scope: &Scope, limit: usize) ->
         .into_iter()
         .map(|Ranked { at, score, share, clause }| {
             let Scored { place, views, lexical, .. } = scored[at];
-            let evidence = Evidence::new(share, views);
+            let taken_for = clause.map_or(whole, |taken| &clauses[taken.at]);
+            let evidence = Evidence::new(share, views, taken_for.objections(snapshot, place));
             Candidate {
                 tool: snapshot.tool(place).clone(),
                 confidence: confidence::of(&evidence),

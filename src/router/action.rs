@@ -1,0 +1,74 @@
+//! What a task asks for by its verb, against what a tool does: words for "delete the board" are near to a tool that
+//! lists boards, and it is still not the one.
+
+use crate::catalog::{Effect, Tool, may_take_away, text::query_words};
+
+/// Words before the verb of an order or a request.
+const BEFORE_THE_VERB: &str = "a also and can could d got have hello hey hi i just kindly let like ll me need now ok okay \
+    our please quickly s so then to us want we will would you";
+
+/// Verbs by which people ask for a change. Left out are those that as often ask for a look or a piece of work: "make",
+/// "open", "run", "share", "start", "type", "watch", "write".
+const CHANGING: &str = "accept activate add append apply approve archive assign attach clone close create edit enable \
+    enroll execute follow install invite launch leave lock mark merge modify move mute notify press publish push put \
+    raise react rebase rename reply rerun restart restore resume save send set stop submit subscribe suspend switch sync \
+    turn upgrade upload";
+
+/// The same, of words that are nouns as well: "order the shoes" asks for a change, "order status" does not.
+const CHANGING_OR_NOUN: &str = "book change comment commit copy cut draft fork import message order patch post refund \
+    register schedule star text transfer update";
+
+/// Verbs by which people ask that something be gone.
+const TAKING_AWAY: &str = "bin cancel clear deactivate delete destroy disable discard drop erase expunge forget purge \
+    remove revoke terminate throw trash uninstall unlink wipe";
+
+/// Words that follow a verb rather than a noun.
+const AFTER_A_VERB: &str = "a all an another any each every her him his it its me my our out that the their them these \
+    this those us your";
+
+/// Whether a text asks for something that the tool surely does not do: for a change, and it only reads; or to take
+/// something away, and it does not. Only English is understood; of other texts nothing is said.
+pub(super) fn asks_otherwise(text: &str, tool: &Tool) -> bool {
+    let mut words = query_words(text).into_iter().skip_while(|word| is_among(BEFORE_THE_VERB, word));
+    let Some(verb) = words.next() else { return false };
+    if is_among(TAKING_AWAY, &verb) {
+        return !may_take_away(tool.definition());
+    }
+    let next = words.next().unwrap_or_default();
+    let asks_for_change =
+        is_among(CHANGING, &verb) || (is_among(CHANGING_OR_NOUN, &verb) && is_among(AFTER_A_VERB, &next));
+    asks_for_change && tool.effect() == Effect::Reads
+}
+
+fn is_among(words: &str, word: &str) -> bool {
+    words.split(' ').any(|other| other == word)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use rmcp::model::{JsonObject, Tool as Definition};
+
+    use super::*;
+
+    #[test]
+    fn a_change_is_not_asked_of_a_tool_that_reads() {
+        for (task, tool, otherwise) in [
+            ("Create a private channel called falcon", "list_channels", true),
+            ("hi, could you please set up a monitor for cpu", "get_monitors", true),
+            ("delete the project 'Website relaunch'", "create_project", true),
+            ("delete the project 'Website relaunch'", "delete_project", false),
+            ("Create a private channel called falcon", "create_channel", false),
+            ("Which channels did we create?", "list_channels", false),
+            ("run the tests", "list_tests", false),
+            ("order the shoes", "list_orders", true),
+            ("order status", "list_orders", false),
+            ("Erstelle einen Kanal", "list_channels", false),
+            ("¿?", "list_channels", false),
+        ] {
+            let definition = Definition::new(tool, "", Arc::new(JsonObject::new()));
+            assert_eq!(asks_otherwise(task, &Tool::new("slack", definition)), otherwise, "{task}: {tool}");
+        }
+    }
+}
