@@ -26,9 +26,9 @@ IN_VAIN = 0.1
 # here by leaving servers out, and most of them are told by their cosines already. What people ask in vain is near to
 # what some server does, and there the objections tell.
 OBJECTIONS = ["otherService", "otherAction"]
-# What it costs to say that nothing fits when something does, where showing a tool that does not fit costs 1:
-# the host gives up, or goes on without the tool, against one more turn of its model.
-WITHHELD = 10
+# What it costs to say that nothing fits when something does, where showing a tool that does not fit costs 1: the tool is
+# only among the nearest, and many a model gives up there, against one more turn of it.
+WITHHELD = 5
 
 
 def load(path, names):

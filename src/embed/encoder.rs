@@ -1,4 +1,4 @@
-//! The sentence-transformer itself: tokenizer, BERT forward pass through candle, pooling.
+//! The sentence-transformer itself: tokenizer, a forward pass, pooling.
 
 use std::borrow::Cow;
 

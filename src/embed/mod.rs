@@ -1,5 +1,5 @@
 //! From text to a vector: finding and checking the model's files, the encoder (a BERT-type
-//! sentence-transformer through candle), and the thread that runs it. Knows nothing of tools.
+//! sentence-transformer, through our own forward pass or candle's), and the thread that runs it. Knows nothing of tools.
 
 mod bert;
 mod built_in;
