@@ -2,16 +2,22 @@
 
 #![expect(unsafe_code, reason = "instructions of a processor that was asked whether it has them")]
 
-use super::linear::BLOCK;
+use super::{linear::BLOCK, math::LANES};
 
 /// Tokens whose sums are kept in registers together.
 pub(super) const TOKENS: usize = 8;
+
+/// Rows of factors that are taken together.
+pub(super) const ROWS: usize = 4;
 
 /// A way to compute sums of products. One that needs certain instructions can only be had where the processor has them.
 pub(super) trait Kernel: Copy {
     /// For each of up to [`TOKENS`] rows of pairs, `[rows, pairs]`, and each of the outputs of a block of weights,
     /// `[pairs, BLOCK, 2]`, the sum of the products.
     fn dot(self, weights: &[i8], pairs: &[i32], sums: &mut [[i32; BLOCK]]);
+
+    /// For each of up to [`ROWS`] rows of factors, the sum of the vectors, each times its factor.
+    fn weigh(self, factors: &[&[f32]], vectors: &[[f32; LANES]], sums: &mut [[f32; LANES]]);
 
     /// Computes with the instructions of this kernel, also in all that is inlined.
     fn run<T>(self, compute: impl FnOnce() -> T) -> T {
@@ -36,6 +42,18 @@ impl Kernel for Portable {
             }
         }
     }
+
+    #[inline(always)]
+    fn weigh(self, factors: &[&[f32]], vectors: &[[f32; LANES]], sums: &mut [[f32; LANES]]) {
+        for (factors, sums) in factors.iter().zip(sums) {
+            *sums = [0.0; LANES];
+            for (factor, vector) in factors.iter().zip(vectors) {
+                for (sum, value) in sums.iter_mut().zip(vector) {
+                    *sum += factor * value;
+                }
+            }
+        }
+    }
 }
 
 #[cfg(target_arch = "x86_64")]
@@ -44,13 +62,15 @@ pub(super) use x86::{Avx2, Avx512};
 #[cfg(target_arch = "x86_64")]
 mod x86 {
     use std::arch::x86_64::{
-        __m256i, __m512i, _mm_loadu_si128, _mm256_add_epi32, _mm256_cvtepi8_epi16, _mm256_loadu_si256,
-        _mm256_madd_epi16, _mm256_set1_epi32, _mm256_setzero_si256, _mm256_storeu_si256,
-        _mm512_cvtepi8_epi16, _mm512_dpwssd_epi32, _mm512_set1_epi32, _mm512_setzero_si512,
+        __m256, __m256i, __m512i, _mm_loadu_si128, _mm256_add_epi32, _mm256_add_ps, _mm256_cvtepi8_epi16,
+        _mm256_loadu_ps, _mm256_loadu_si256, _mm256_madd_epi16, _mm256_mul_ps, _mm256_set1_epi32,
+        _mm256_set1_ps, _mm256_setzero_ps, _mm256_setzero_si256, _mm256_storeu_ps, _mm256_storeu_si256,
+        _mm512_add_ps, _mm512_cvtepi8_epi16, _mm512_dpwssd_epi32, _mm512_loadu_ps, _mm512_mul_ps,
+        _mm512_set1_epi32, _mm512_set1_ps, _mm512_setzero_ps, _mm512_setzero_si512, _mm512_storeu_ps,
         _mm512_storeu_si512,
     };
 
-    use super::{BLOCK, Kernel};
+    use super::{BLOCK, Kernel, LANES};
 
     /// With 512-bit registers, and one instruction to multiply pairs and add them.
     #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -94,6 +114,19 @@ mod x86 {
                 }
             }
         }
+
+        #[inline(always)]
+        fn weigh(self, factors: &[&[f32]], vectors: &[[f32; LANES]], sums: &mut [[f32; LANES]]) {
+            // SAFETY: there is no such kernel where the processor does not have these instructions.
+            unsafe {
+                match sums.len() {
+                    1 => weigh_avx512::<1>(factors, vectors, sums),
+                    2 => weigh_avx512::<2>(factors, vectors, sums),
+                    3 => weigh_avx512::<3>(factors, vectors, sums),
+                    _ => weigh_avx512::<4>(factors, vectors, sums),
+                }
+            }
+        }
     }
 
     #[target_feature(enable = "avx512f,avx512bw,avx512vnni")]
@@ -119,6 +152,27 @@ mod x86 {
                 // SAFETY: 64 bytes are written, as many as there are sums; no alignment is asked for.
                 unsafe { _mm512_storeu_si512(sums.as_mut_ptr().cast(), total) };
             }
+        }
+    }
+
+    #[target_feature(enable = "avx512f")]
+    fn weigh_avx512<const COUNT: usize>(
+        factors: &[&[f32]],
+        vectors: &[[f32; LANES]],
+        sums: &mut [[f32; LANES]],
+    ) {
+        let rows: [&[f32]; COUNT] = std::array::from_fn(|row| &factors[row][..vectors.len()]);
+        let mut totals = [_mm512_setzero_ps(); COUNT];
+        for (at, vector) in vectors.iter().enumerate() {
+            // SAFETY: 64 bytes are read, as many as there are values; no alignment is asked for.
+            let vector = unsafe { _mm512_loadu_ps(vector.as_ptr()) };
+            for (total, row) in totals.iter_mut().zip(rows) {
+                *total = _mm512_add_ps(*total, _mm512_mul_ps(_mm512_set1_ps(row[at]), vector));
+            }
+        }
+        for (sums, total) in sums.iter_mut().zip(totals) {
+            // SAFETY: 64 bytes are written, as many as there are sums; no alignment is asked for.
+            unsafe { _mm512_storeu_ps(sums.as_mut_ptr(), total) };
         }
     }
 
@@ -156,6 +210,19 @@ mod x86 {
                 }
             }
         }
+
+        #[inline(always)]
+        fn weigh(self, factors: &[&[f32]], vectors: &[[f32; LANES]], sums: &mut [[f32; LANES]]) {
+            // SAFETY: there is no such kernel where the processor does not have these instructions.
+            unsafe {
+                match sums.len() {
+                    1 => weigh_avx2::<1>(factors, vectors, sums),
+                    2 => weigh_avx2::<2>(factors, vectors, sums),
+                    3 => weigh_avx2::<3>(factors, vectors, sums),
+                    _ => weigh_avx2::<4>(factors, vectors, sums),
+                }
+            }
+        }
     }
 
     #[target_feature(enable = "avx2")]
@@ -180,6 +247,34 @@ mod x86 {
             for (sums, total) in sums.as_chunks_mut::<8>().0.iter_mut().zip(totals) {
                 // SAFETY: 32 bytes are written, as many as there are sums; no alignment is asked for.
                 unsafe { _mm256_storeu_si256(sums.as_mut_ptr().cast(), total) };
+            }
+        }
+    }
+
+    #[target_feature(enable = "avx2")]
+    fn weigh_avx2<const COUNT: usize>(
+        factors: &[&[f32]],
+        vectors: &[[f32; LANES]],
+        sums: &mut [[f32; LANES]],
+    ) {
+        let rows: [&[f32]; COUNT] = std::array::from_fn(|row| &factors[row][..vectors.len()]);
+        let mut totals = [[_mm256_setzero_ps(); 2]; COUNT];
+        for (at, vector) in vectors.iter().enumerate() {
+            let (halves, _) = vector.as_chunks::<8>();
+            // SAFETY: 32 bytes are read, as many as half of the values; no alignment is asked for.
+            let halves: [__m256; 2] =
+                std::array::from_fn(|half| unsafe { _mm256_loadu_ps(halves[half].as_ptr()) });
+            for (totals, row) in totals.iter_mut().zip(rows) {
+                let factor = _mm256_set1_ps(row[at]);
+                for (total, half) in totals.iter_mut().zip(halves) {
+                    *total = _mm256_add_ps(*total, _mm256_mul_ps(factor, half));
+                }
+            }
+        }
+        for (sums, totals) in sums.iter_mut().zip(totals) {
+            for (sums, total) in sums.as_chunks_mut::<8>().0.iter_mut().zip(totals) {
+                // SAFETY: 32 bytes are written, as many as there are sums; no alignment is asked for.
+                unsafe { _mm256_storeu_ps(sums.as_mut_ptr(), total) };
             }
         }
     }
@@ -222,6 +317,37 @@ mod tests {
                 }
                 if let Some(kernel) = Avx512::find() {
                     prop_assert_eq!(&sums(kernel, rows, &weights, &pairs), &expected);
+                }
+            }
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn every_processor_weighs_alike(rows in 1_usize..=ROWS, count in 1_usize..50, seed in 0_u64..1000) {
+            let mut random = fastrand::Rng::with_seed(seed);
+            let factors: Vec<f32> = (0..rows * count).map(|_| random.f32() - 0.5).collect();
+            let factors: Vec<&[f32]> = factors.chunks(count).collect();
+            let vectors: Vec<[f32; LANES]> =
+                (0..count).map(|_| std::array::from_fn(|_| random.f32() - 0.5)).collect();
+            let weighed = |kernel: &dyn Fn(&mut [[f32; LANES]])| {
+                let mut sums = vec![[1.0; LANES]; rows];
+                kernel(&mut sums);
+                sums
+            };
+            let expected: Vec<[f32; LANES]> = (0..rows)
+                .map(|row| std::array::from_fn(|lane| {
+                    factors[row].iter().zip(&vectors).fold(0.0, |sum, (factor, vector)| sum + factor * vector[lane])
+                }))
+                .collect();
+            prop_assert_eq!(&weighed(&|sums| Portable.weigh(&factors, &vectors, sums)), &expected);
+            #[cfg(target_arch = "x86_64")]
+            {
+                if let Some(kernel) = Avx2::find() {
+                    prop_assert_eq!(&weighed(&|sums| kernel.weigh(&factors, &vectors, sums)), &expected);
+                }
+                if let Some(kernel) = Avx512::find() {
+                    prop_assert_eq!(&weighed(&|sums| kernel.weigh(&factors, &vectors, sums)), &expected);
                 }
             }
         }

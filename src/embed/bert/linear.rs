@@ -91,10 +91,10 @@ impl Linear {
                 for (token, sums) in (from..to).zip(&sums) {
                     let step = rounded.steps[token];
                     let row = &mut output[token * self.outputs + first..][..count];
-                    for (at, value) in row.iter_mut().enumerate() {
+                    for (((value, sum), scale), bias) in row.iter_mut().zip(sums).zip(scales).zip(bias) {
                         #[expect(clippy::cast_precision_loss, reason = "as exact as the product of floats")]
-                        let sum = sums[at] as f32;
-                        *value = sum * (step * scales[at]) + bias[at];
+                        let sum = *sum as f32;
+                        *value = sum * (step * scale) + bias;
                     }
                 }
             }

@@ -2,7 +2,7 @@
 //! sums over sixteen lanes in a fixed order. So they give the same bits on every processor.
 
 /// Lanes of a sum.
-const LANES: usize = 16;
+pub(super) const LANES: usize = 16;
 
 /// `e^x` for `x` up to 88; 0 below -87. The error is at most 2 units in the last place (Cephes' `expf`).
 #[inline(always)]

@@ -7,6 +7,7 @@
     reason = "else it would not be compiled with the instructions of its caller"
 )]
 
+mod attention;
 mod kernel;
 mod linear;
 mod math;
@@ -17,9 +18,10 @@ use std::borrow::Cow;
 use candle_transformers::models::bert::{Config, HiddenAct, PositionEmbeddingType};
 
 use self::{
+    attention::Attention,
     kernel::{Kernel, Portable},
     linear::{Linear, Rounded},
-    math::{add, gelu, normalize, softmax},
+    math::{add, gelu, normalize},
     stored::{Stored, Table},
 };
 
@@ -126,17 +128,16 @@ impl Bert {
     fn forward_by(&self, kernel: impl Kernel, texts: &[&[u32]]) -> Vec<f32> {
         let mut states = self.embed(texts);
         let (mut rounded, mut wide, mut part) = (Rounded::default(), Vec::new(), Vec::new());
-        let mut context = vec![0.0; states.len()];
+        let (mut attention, mut context) = (Attention::default(), vec![0.0; states.len()]);
         for layer in &self.layers {
             layer.attention.apply(kernel, &states, &mut rounded, &mut wide);
             let mut first = 0;
             for text in texts {
                 let tokens = first..first + text.len();
                 first = tokens.end;
-                self.attend(
-                    &wide[tokens.start * 3 * self.hidden..tokens.end * 3 * self.hidden],
-                    &mut context[tokens.start * self.hidden..tokens.end * self.hidden],
-                );
+                let inputs = &wide[tokens.start * 3 * self.hidden..tokens.end * 3 * self.hidden];
+                let output = &mut context[tokens.start * self.hidden..tokens.end * self.hidden];
+                attention.apply(kernel, inputs, self.heads, output, self.hidden);
             }
             layer.merge.apply(kernel, &context, &mut rounded, &mut part);
             add(&mut states, &part);
@@ -164,44 +165,6 @@ impl Bert {
         }
         self.normalize.normalize(&mut states, self.epsilon);
         states
-    }
-
-    /// Attention among the tokens of one text: from queries, keys and values, `[tokens, 3 * hidden]`, to
-    /// `[tokens, hidden]`.
-    #[inline(always)]
-    fn attend(&self, inputs: &[f32], context: &mut [f32]) {
-        let (hidden, size) = (self.hidden, self.hidden / self.heads);
-        let tokens = context.len() / hidden;
-        #[expect(clippy::cast_precision_loss, reason = "the width of a model")]
-        let factor = 1.0 / (size as f32).sqrt();
-        let mut keys = vec![0.0; size * tokens];
-        let mut shares = vec![0.0; tokens];
-        for head in 0..self.heads {
-            let of = |token: usize, part: usize| &inputs[(token * 3 + part) * hidden + head * size..][..size];
-            // With the tokens side by side, so that one instruction serves several of them.
-            for token in 0..tokens {
-                for (at, value) in of(token, 1).iter().enumerate() {
-                    keys[at * tokens + token] = *value;
-                }
-            }
-            for token in 0..tokens {
-                shares.fill(0.0);
-                for (query, keys) in of(token, 0).iter().zip(keys.chunks_exact(tokens)) {
-                    let query = query * factor;
-                    for (share, key) in shares.iter_mut().zip(keys) {
-                        *share += query * key;
-                    }
-                }
-                softmax(&mut shares);
-                let context = &mut context[token * hidden + head * size..][..size];
-                context.fill(0.0);
-                for (other, share) in shares.iter().enumerate() {
-                    for (value, part) in context.iter_mut().zip(of(other, 2)) {
-                        *value += share * part;
-                    }
-                }
-            }
-        }
     }
 }
 
