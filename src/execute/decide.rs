@@ -93,15 +93,21 @@ pub fn decide(
     let Some(choice) = places.first().copied() else {
         return Decision::NoMatch;
     };
-    // Where the nearest does not do it, and none of the others is likely to, more of the same is no help.
-    let is_clear = |candidate: &Candidate| candidate.confidence >= settings.ambiguous_below;
-    if !told && choice > 0 && !candidates.iter().any(is_clear) {
-        return Decision::NoMatch;
+    // Where the nearest does not do it, what is further away has to be likelier than a nearest one; and where the task
+    // names a service that the nearest is not of, as likely as one that is called.
+    if !told && choice > 0 {
+        let is_elsewhere = candidates[0].evidence.objections().other_service;
+        let least = settings.no_match_below * settings.ambiguous_ratio;
+        let least = if is_elsewhere { settings.ambiguous_below } else { least };
+        if candidates.iter().all(|candidate| candidate.confidence < least) {
+            return Decision::NoMatch;
+        }
     }
     let close = close_to_best(&places, candidates, settings);
     if !told && candidates[choice].confidence < settings.ambiguous_below {
         let shown = close.max(MIN_AMBIGUOUS).min(candidates.len());
-        return Decision::Ambiguous((0..shown).collect());
+        let others = (0..candidates.len()).filter(|place| !places.contains(place));
+        return Decision::Ambiguous(places.iter().copied().chain(others).take(shown).collect());
     }
     if close > 1 {
         return Decision::Ambiguous(places[..close].to_vec());
@@ -170,7 +176,8 @@ pub fn stand_in(candidates: &[Candidate], request: &Request, settings: &ExecuteS
     (0..candidates.len()).find(|place| {
         let candidate = &candidates[*place];
         candidate.tool.server != chosen.server
-            && candidate.confidence
+            // The task may name the server that cannot be reached.
+            && candidate.confidence_on_any_service()
                 >= if is_namesake(&candidate.tool) {
                     settings.no_match_below
                 } else {

@@ -6,6 +6,7 @@ mod clauses;
 pub mod confidence;
 pub mod explain;
 mod ranking;
+mod recent;
 mod services;
 
 use std::{
@@ -21,6 +22,7 @@ use tokio::task::JoinHandle;
 use self::{
     confidence::{Evidence, Objections},
     ranking::Ranked,
+    recent::{Question, Recent},
     services::Service,
 };
 use crate::{
@@ -39,7 +41,7 @@ const SPEAKING: usize = 10;
 const MAX_TASK_CHARS: usize = 4_000;
 
 /// Which searches take part. Hybrid is what the product uses; the others are for comparison.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, clap::ValueEnum)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, clap::ValueEnum)]
 pub enum Mode {
     /// Vectors alone.
     Dense,
@@ -71,6 +73,17 @@ pub struct Candidate {
     pub example: Option<String>,
     /// What it was taken for, where the task has several clauses.
     pub clause: Option<ClauseMatch>,
+}
+
+impl Candidate {
+    /// The probability that the tool does the task where it does not matter which service does.
+    pub fn confidence_on_any_service(&self) -> f32 {
+        if self.evidence.objections().other_service {
+            confidence::of(&Evidence { other_service: 0.0, ..self.evidence })
+        } else {
+            self.confidence
+        }
+    }
 }
 
 /// The clause of a task that a tool was taken for.
@@ -148,7 +161,7 @@ pub struct ServerMatch {
 }
 
 /// Limits a search to part of the catalog.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Default)]
 pub struct Scope {
     servers: Option<BTreeSet<String>>,
 }
@@ -175,12 +188,13 @@ pub struct Router {
     library: Library,
     store: Store,
     embedder: Embedder,
+    recent: Arc<Recent>,
 }
 
 impl Router {
     /// A router over the library's tools.
     pub fn new(library: Library, store: Store, embedder: Embedder) -> Self {
-        Self { library, store, embedder }
+        Self { library, store, embedder, recent: Arc::new(Recent::new()) }
     }
 
     /// The tool that does a task best, with its confidence, the runners-up, and why.
@@ -196,10 +210,15 @@ impl Router {
         limit: usize,
         mode: Mode,
     ) -> Result<Route, StoreError> {
+        let started = Instant::now();
         let task: String = task.chars().take(MAX_TASK_CHARS).collect();
+        let question = Question { task: task.clone(), scope: scope.clone(), limit, mode };
+        if let Some(candidates) = self.recent.get(&self.library.snapshot(), &question) {
+            let timings = RouteTimings { embed_ms: 0.0, search_ms: ms(started.elapsed()) };
+            return Ok(Route { candidates, degraded: None, timings });
+        }
         // The task as a whole, then its clauses.
         let parts: Vec<&str> = iter::once(task.as_str()).chain(clauses::clauses(&task)).collect();
-        let started = Instant::now();
         // The words are looked up on another thread while the parts are embedded.
         let words = (mode != Mode::Dense).then(|| self.search_words(&parts, scope));
         let (embeddings, degraded) = match mode {
@@ -228,6 +247,9 @@ impl Router {
             })
             .collect();
         let candidates = rank(&snapshot, &parts, scope, limit);
+        if degraded.is_none() {
+            self.recent.put(&snapshot, question, candidates.clone());
+        }
         let timings =
             RouteTimings { embed_ms: ms(embed), search_ms: ms(started.elapsed().saturating_sub(embed)) };
         Ok(Route { candidates, degraded, timings })
