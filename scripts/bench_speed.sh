@@ -20,6 +20,8 @@ fi
 
 cargo build --release --locked --bins --examples >&2
 cargo bench --locked --no-run >&2
+# Only what this run measures is printed.
+rm -rf "$target/criterion"
 turns=$(mktemp)
 trap 'rm -f "$turns"' EXIT
 for _ in $(seq "$rounds"); do
