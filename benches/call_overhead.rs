@@ -1,9 +1,10 @@
 //! What does the orchestrator add to a call? The same call, by the same client over the same kind of
 //! pipe: straight to a child, and through `orchestrator serve`.
 
+mod support;
+
 use std::{
     io::{BufRead, BufReader, Write},
-    path::{Path, PathBuf},
     process::{Child, ChildStdin, ChildStdout, Command, Stdio},
 };
 
@@ -66,19 +67,8 @@ impl Drop for Client {
     }
 }
 
-/// The fixture child, which stands beside the program once `cargo build --examples` made it.
-fn fixture() -> Option<PathBuf> {
-    let path =
-        Path::new(env!("CARGO_BIN_EXE_orchestrator")).with_file_name("examples").join("fixture-server");
-    if path.is_file() {
-        return Some(path);
-    }
-    eprintln!("skipped: {} is not there; cargo build --release --examples makes it", path.display());
-    None
-}
-
 fn call_overhead(criterion: &mut Criterion) {
-    let Some(fixture) = fixture() else { return };
+    let Some(fixture) = support::fixture() else { return };
     let folder = tempfile::tempdir().expect("a folder");
     let config = folder.path().join("config.json");
     std::fs::write(&config, json!({"mcpServers": {"one": {"command": fixture}}}).to_string())

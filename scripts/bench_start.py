@@ -1,11 +1,12 @@
 #!/usr/bin/env python3
-"""Times how soon `orchestrator serve` answers after its start, with a warm data folder.
+"""Measures `orchestrator serve` from its start to the first route, with a warm data folder, and the memory that it takes.
 
-usage: bench_start.py [RUNS]
+usage: bench_start.py FOLDER [RUNS]
 
-Needs `cargo build --release --bins --examples` and the recorded servers in ../shared/servers: each is
-played by the fixture child, all are indexed once (words only, vectors are not waited for at start),
-then `serve` is started RUNS times (default 20) and asked `initialize` and `tools/list`.
+FOLDER has a config.json, as scripts/large_catalog.py makes one, and data/, as `orchestrator reindex` fills it. Prints a
+line of JSON: medians and the longest of RUNS (20) in ms from the start of the process until `initialize`, `tools/list` and
+the first `execute` are answered, and its memory after that in MB. ORCHESTRATOR_BINARY names another program than the
+release build.
 """
 
 import json
@@ -14,71 +15,61 @@ import pathlib
 import statistics
 import subprocess
 import sys
-import tempfile
 import time
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 RELEASE = pathlib.Path(os.environ.get("CARGO_TARGET_DIR", ROOT / "target")) / "release"
-HELLO = [
-    {
-        "jsonrpc": "2.0",
-        "id": 1,
-        "method": "initialize",
-        "params": {
-            "protocolVersion": "2025-11-25",
-            "capabilities": {},
-            "clientInfo": {"name": "bench", "version": "1"},
-        },
-    },
+CLIENT = {"protocolVersion": "2025-11-25", "capabilities": {}, "clientInfo": {"name": "bench", "version": "1"}}
+ROUTE = {"name": "execute", "arguments": {"task": "what time is it in Tokyo right now", "dry_run": True}}
+# The first line, then what follows upon its answer.
+HELLO = [{"jsonrpc": "2.0", "id": 1, "method": "initialize", "params": CLIENT}]
+REST = [
     {"jsonrpc": "2.0", "method": "notifications/initialized"},
     {"jsonrpc": "2.0", "id": 2, "method": "tools/list"},
+    {"jsonrpc": "2.0", "id": 3, "method": "tools/call", "params": ROUTE},
 ]
 
 
-def start(program, environment):
-    """Milliseconds from the start until each of the two answers."""
+def memory(process):
+    """Resident memory, and what of it is no file of the program, in MB."""
+    status = pathlib.Path(f"/proc/{process}/status").read_text().splitlines()
+    lines = dict(line.split(":", 1) for line in status)
+    return [int(lines[name].split()[0]) / 1024 for name in ("VmRSS", "RssAnon")]
+
+
+def start(command, environment):
+    """Milliseconds from the start until each of the three answers, and the memory a moment later."""
     began = time.perf_counter()
     process = subprocess.Popen(
-        [program, "serve"],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.DEVNULL,
-        env=environment,
+        command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, env=environment
     )
-    process.stdin.write("".join(json.dumps(line) + "\n" for line in HELLO).encode())
-    process.stdin.flush()
     times = []
-    for _ in range(2):
-        assert process.stdout.readline(), "it answers"
-        times.append((time.perf_counter() - began) * 1000)
+    for lines, answers in ((HELLO, 1), (REST, 2)):
+        process.stdin.write("".join(json.dumps(line) + "\n" for line in lines).encode())
+        process.stdin.flush()
+        for _ in range(answers):
+            assert process.stdout.readline(), "it answers"
+            times.append((time.perf_counter() - began) * 1000)
+    time.sleep(0.5)
+    taken = memory(process.pid)
     process.stdin.close()
     process.wait()
-    return times
+    return times + taken
 
 
-def main(runs):
-    recorded = ROOT.parent / "shared" / "servers"
-    files = [file for file in sorted(recorded.glob("*.json")) if file.stem != "fleet"]
-    if not files:
-        sys.exit(f"{recorded} is not there")
-    fixture = str(RELEASE / "examples" / "fixture-server")
-    servers = {file.stem: {"command": fixture, "args": ["--listing", str(file)]} for file in files}
-    with tempfile.TemporaryDirectory() as folder:
-        config = pathlib.Path(folder) / "config.json"
-        config.write_text(json.dumps({"mcpServers": servers, "orchestrator": {"model": "/none"}}))
-        environment = {
-            **os.environ,
-            "ORCHESTRATOR_CONFIG": str(config),
-            "ORCHESTRATOR_DATA_DIR": str(pathlib.Path(folder) / "data"),
-            "ORCHESTRATOR_LOG": "error",
-        }
-        program = str(RELEASE / "orchestrator")
-        subprocess.run([program, "reindex"], check=True, env=environment)
-        config.write_text(json.dumps({"mcpServers": servers}))
-        times = [start(program, environment) for _ in range(runs)]
-    for name, values in zip(["initialize", "tools/list"], zip(*times)):
-        print(f"{name}: median {statistics.median(values):.0f} ms, longest {max(values):.0f} ms")
+def main(folder, runs):
+    program = os.environ.get("ORCHESTRATOR_BINARY", RELEASE / "orchestrator")
+    command = [program, "--config", folder / "config.json", "--data-dir", folder / "data", "serve"]
+    environment = {**os.environ, "ORCHESTRATOR_LOG": "error"}
+    measured = list(zip(*(start(command, environment) for _ in range(runs))))
+    result = {"folder": folder.name}
+    for name, values in zip(["initialize_ms", "tools_list_ms", "first_route_ms", "rss_mb", "anonymous_mb"], measured):
+        result[name] = round(statistics.median(values), 1)
+        result[f"{name}_longest"] = round(max(values), 1)
+    print(json.dumps(result), flush=True)
 
 
 if __name__ == "__main__":
-    main(int(sys.argv[1]) if len(sys.argv) > 1 else 20)
+    if len(sys.argv) < 2:
+        sys.exit(__doc__)
+    main(pathlib.Path(sys.argv[1]), int(sys.argv[2]) if len(sys.argv) > 2 else 20)

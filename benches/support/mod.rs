@@ -12,9 +12,9 @@ use orchestrator::{
     catalog::{Store, text},
     child::{Listing, ServerInfo},
     config::{ChildSettings, ServerConfig, Transport},
-    embed::{DEFAULT_MODEL, Embedder, ModelSource},
+    embed::{DEFAULT_MODEL, Embedder, Encoder, ModelSource, Purpose},
     examples::ExampleStore,
-    index::{Library, Vectors},
+    index::Library,
     router::Router,
 };
 use rmcp::model::{JsonObject, Tool};
@@ -38,9 +38,31 @@ pub fn measuring() -> bool {
     std::env::args().any(|argument| argument == "--bench")
 }
 
+/// The fixture child, which stands beside the program once `cargo build --examples` made it.
+pub fn fixture() -> Option<PathBuf> {
+    let path =
+        Path::new(env!("CARGO_BIN_EXE_orchestrator")).with_file_name("examples").join("fixture-server");
+    if path.is_file() {
+        return Some(path);
+    }
+    eprintln!("skipped: {} is not there; cargo build --release --examples makes it", path.display());
+    None
+}
+
 /// The default model.
 pub fn source() -> ModelSource {
     ModelSource { model: DEFAULT_MODEL.to_owned(), downloads: cache() }
+}
+
+/// A query of so many tokens, special ones counted along.
+pub fn text_of_tokens(encoder: &Encoder, tokens: usize) -> String {
+    let words = "what time is it in the city of Tokyo right now and how many hours is that ahead of Berlin"
+        .split(' ');
+    let words: Vec<&str> = words.cycle().take(200).collect();
+    (1..words.len())
+        .map(|count| words[..count].join(" "))
+        .find(|text| encoder.token_count(text, Purpose::Query).is_ok_and(|count| count >= tokens))
+        .expect("there are enough words")
 }
 
 /// Folder of what is kept between runs.
@@ -103,28 +125,4 @@ pub fn library(runtime: &tokio::runtime::Runtime, source: ModelSource, count: us
     runtime.block_on(library.apply_all(listings.collect())).expect("the tools are taken in");
     let router = Router::new(library.clone(), store, embedder);
     (library, router)
-}
-
-/// `count` vectors: the real ones, then copies of them with noise, the same at each run.
-pub fn vectors(real: &[Vec<f32>], count: usize) -> Vectors {
-    let mut state = 42_u64;
-    let mut noise = move || {
-        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
-        #[allow(clippy::cast_precision_loss, reason = "24 random bits fit an f32")]
-        let unit = (state >> 40) as f32 / (1_u32 << 24) as f32;
-        (unit - 0.5) * 0.08
-    };
-    let mut vectors = Vectors::new(real[0].len());
-    for at in 0..count {
-        let row = &real[at % real.len()];
-        if at < real.len() {
-            vectors.push(row);
-        } else {
-            let noisy = row.iter().map(|value| value + noise()).collect();
-            vectors.push(
-                orchestrator::embed::Embedding::normalized(noisy).expect("it has a direction").as_slice(),
-            );
-        }
-    }
-    vectors
 }

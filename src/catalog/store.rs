@@ -2,13 +2,15 @@
 //! deleted at any time at the cost of a reindex. Two processes on one file work (WAL).
 
 use std::{
-    collections::{HashMap, HashSet},
+    collections::HashMap,
+    fs,
+    io::Read,
     path::{Path, PathBuf},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
 
-use rusqlite::{Connection, ErrorCode, OptionalExtension, params};
+use rusqlite::{Connection, ErrorCode, OpenFlags, OptionalExtension, params};
 
 use super::{
     Diff, Tool, diff,
@@ -20,7 +22,10 @@ use crate::{
 };
 
 /// Raise with every change of the tables; another version is moved aside and rebuilt.
-const SCHEMA_VERSION: i32 = 2;
+const SCHEMA_VERSION: i32 = 3;
+
+/// What `SQLite` calls a database that is gone with the process.
+const IN_MEMORY: &str = ":memory:";
 
 /// How long a statement waits for another process's transaction.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
@@ -39,10 +44,11 @@ const SCHEMA: &str = "
         name       TEXT NOT NULL,
         hash       TEXT NOT NULL,
         text_hash  TEXT NOT NULL,
-        definition TEXT NOT NULL,
+        definition BLOB NOT NULL,
         examples   TEXT NOT NULL DEFAULT '',
         UNIQUE (server, name)
     ) STRICT;
+    CREATE INDEX tools_in_order ON tools (server, position, name);
     CREATE TABLE vectors (
         model     TEXT NOT NULL,
         text_hash TEXT NOT NULL,
@@ -75,6 +81,13 @@ pub enum StoreError {
         #[source]
         source: rusqlite::Error,
     },
+}
+
+impl StoreError {
+    /// Whether a new file would help.
+    pub fn is_damage(&self) -> bool {
+        matches!(self, Self::Sqlite { source, .. } if is_damage(source))
+    }
 }
 
 /// A server as the cache knows it.
@@ -119,13 +132,7 @@ impl Store {
         match Self::connect(file) {
             Ok(store) => Ok(store),
             Err(error) if is_damage(&error) => {
-                let aside = move_aside(file)
-                    .map_err(|source| StoreError::Folder { folder: file.to_owned(), source })?;
-                tracing::warn!(
-                    "the catalog {} cannot be used ({error}); moved to {} and rebuilt",
-                    file.display(),
-                    aside.display()
-                );
+                set_aside(file, &error.to_string())?;
                 Self::connect(file).map_err(fail)
             }
             Err(error) => Err(fail(error)),
@@ -134,7 +141,7 @@ impl Store {
 
     /// A store that is gone with the process: for evaluation, and where no disk can be written.
     pub fn in_memory() -> Result<Self, StoreError> {
-        let file: Arc<Path> = Path::new(":memory:").into();
+        let file: Arc<Path> = Path::new(IN_MEMORY).into();
         let fail = |source| StoreError::Sqlite { file: file.to_path_buf(), source };
         let mut connection = Connection::open_in_memory().map_err(fail)?;
         migrate(&mut connection).map_err(fail)?;
@@ -143,19 +150,7 @@ impl Store {
     }
 
     fn connect(file: &Path) -> rusqlite::Result<Self> {
-        let mut writer = Connection::open(file)?;
-        writer.busy_timeout(BUSY_TIMEOUT)?;
-        writer.pragma_update(None, "journal_mode", "WAL")?;
-        writer.pragma_update(None, "synchronous", "NORMAL")?;
-        writer.pragma_update(None, "foreign_keys", true)?;
-        migrate(&mut writer)?;
-        // So that damage shows now and not in the middle of a search.
-        writer.query_row("PRAGMA quick_check(1)", [], |row| match row.get::<_, String>(0)?.as_str() {
-            "ok" => Ok(()),
-            problem => Err(damage(problem)),
-        })?;
-        let reader = Connection::open(file)?;
-        reader.busy_timeout(BUSY_TIMEOUT)?;
+        let (writer, reader) = Self::open_both(file)?;
         Ok(Self {
             file: file.into(),
             writer: Arc::new(Mutex::new(writer)),
@@ -163,9 +158,59 @@ impl Store {
         })
     }
 
+    /// A connection to write and one to read.
+    fn open_both(file: &Path) -> rusqlite::Result<(Connection, Connection)> {
+        is_whole(file)?;
+        let mut writer = Connection::open(file)?;
+        writer.busy_timeout(BUSY_TIMEOUT)?;
+        writer.pragma_update(None, "journal_mode", "WAL")?;
+        writer.pragma_update(None, "synchronous", "NORMAL")?;
+        writer.pragma_update(None, "foreign_keys", true)?;
+        migrate(&mut writer)?;
+        let reader = Connection::open(file)?;
+        reader.busy_timeout(BUSY_TIMEOUT)?;
+        Ok((writer, reader))
+    }
+
+    /// Looks whether the file is damaged anywhere, and begins a new one if so. True if it did. It reads all of the file
+    /// beside those who use it.
+    pub fn check(&self) -> Result<bool, StoreError> {
+        let Some(file) = self.on_disk() else { return Ok(false) };
+        let look = || {
+            Connection::open_with_flags(file, OpenFlags::SQLITE_OPEN_READ_ONLY)?.query_row(
+                "PRAGMA quick_check(1)",
+                [],
+                |row| row.get::<_, String>(0),
+            )
+        };
+        match look() {
+            Ok(found) if found == "ok" => Ok(false),
+            Ok(problem) => self.renew(&problem).map(|()| true),
+            Err(error) if is_damage(&error) => self.renew(&error.to_string()).map(|()| true),
+            Err(error) => Err(self.fail(error)),
+        }
+    }
+
+    /// Moves the damaged file aside and begins a new one, for all clones.
+    pub fn renew(&self, problem: &str) -> Result<(), StoreError> {
+        let nowhere = || Connection::open_in_memory().map_err(|error| self.fail(error));
+        let (mut writer, mut reader) =
+            (self.write(), self.reader.lock().unwrap_or_else(PoisonError::into_inner));
+        // Some systems move no file that is open.
+        (*writer, *reader) = (nowhere()?, nowhere()?);
+        set_aside(&self.file, problem)?;
+        (*writer, *reader) = Self::open_both(&self.file).map_err(|error| self.fail(error))?;
+        Ok(())
+    }
+
     /// The database file, `:memory:` for one in memory.
     pub fn file(&self) -> &Path {
         &self.file
+    }
+
+    /// The database file; none for a store in memory.
+    pub fn on_disk(&self) -> Option<&Path> {
+        (&*self.file != Path::new(IN_MEMORY)).then_some(&*self.file)
     }
 
     fn fail(&self, source: rusqlite::Error) -> StoreError {
@@ -203,6 +248,19 @@ impl Store {
         })
     }
 
+    /// The names of the first tools of a server, in its order: quick, also while all tools are read.
+    pub fn first_tools(&self, server: &str, count: usize) -> Result<Vec<String>, StoreError> {
+        // At start the other connection is in use for a while.
+        let connection = self.write();
+        let read = || -> rusqlite::Result<Vec<String>> {
+            let mut statement = connection
+                .prepare_cached("SELECT name FROM tools WHERE server = ?1 ORDER BY position LIMIT ?2")?;
+            let count = i64::try_from(count).unwrap_or(i64::MAX);
+            statement.query_map(params![server, count], |row| row.get(0))?.collect()
+        };
+        read().map_err(|error| self.fail(error))
+    }
+
     /// All tools of the cache, by server and in the server's order.
     pub fn tools(&self) -> Result<Vec<StoredTool>, StoreError> {
         self.read(|connection| {
@@ -210,8 +268,8 @@ impl Store {
                 "SELECT id, server, name, definition, hash, text_hash FROM tools ORDER BY server, position",
             )?;
             let rows = statement.query_map([], |row| {
-                let json = row.get_ref(3)?.as_str()?;
-                let tool = Tool::stored(row.get(1)?, row.get(2)?, json, row.get(4)?, row.get(5)?);
+                let definition = row.get_ref(3)?.as_blob()?;
+                let tool = Tool::stored(row.get(1)?, row.get(2)?, definition, row.get(4)?, row.get(5)?);
                 Ok(StoredTool { id: row.get(0)?, tool })
             })?;
             rows.collect()
@@ -257,55 +315,6 @@ impl Store {
         write().map_err(|error| self.fail(error))
     }
 
-    /// All vectors of a model by text hash. `dimensions` is checked: a blob of another length is
-    /// left out, to be computed anew.
-    pub fn vectors(&self, model: &str, dimensions: usize) -> Result<HashMap<String, Vec<f32>>, StoreError> {
-        self.read(|connection| {
-            let mut statement =
-                connection.prepare_cached("SELECT text_hash, vector FROM vectors WHERE model = ?1")?;
-            let mut rows = statement.query([model])?;
-            let mut vectors = HashMap::new();
-            while let Some(row) = rows.next()? {
-                let bytes = row.get_ref(1)?.as_blob()?;
-                if bytes.len() == dimensions * size_of::<f32>() {
-                    vectors.insert(row.get(0)?, floats(bytes));
-                }
-            }
-            Ok(vectors)
-        })
-    }
-
-    /// Hashes of the texts that have a vector of a model.
-    pub fn text_hashes_with_vector(&self, model: &str) -> Result<HashSet<String>, StoreError> {
-        self.read(|connection| {
-            let mut statement =
-                connection.prepare_cached("SELECT text_hash FROM vectors WHERE model = ?1")?;
-            statement.query_map([model], |row| row.get(0))?.collect()
-        })
-    }
-
-    /// Keeps vectors of a model, by text hash.
-    pub fn add_vectors<'a>(
-        &self,
-        model: &str,
-        vectors: impl IntoIterator<Item = (&'a str, &'a [f32])>,
-    ) -> Result<(), StoreError> {
-        let mut connection = self.write();
-        let add = || {
-            let transaction = connection.transaction()?;
-            {
-                let mut statement = transaction.prepare_cached(
-                    "INSERT OR REPLACE INTO vectors (model, text_hash, vector) VALUES (?1, ?2, ?3)",
-                )?;
-                for (text_hash, vector) in vectors {
-                    statement.execute(params![model, text_hash, blob(vector)])?;
-                }
-            }
-            transaction.commit()
-        };
-        add().map_err(|error| self.fail(error))
-    }
-
     /// A number that changes when another process writes.
     pub fn version(&self) -> Result<i64, StoreError> {
         let connection = self.write();
@@ -320,28 +329,6 @@ impl Store {
         if let Err(error) = connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(())) {
             tracing::debug!("the catalog was not checkpointed: {error}");
         }
-    }
-
-    /// Drops vectors that no tool and none of `kept` uses any more, and returns how many.
-    pub fn prune_vectors(&self, kept: &HashSet<String>) -> Result<usize, StoreError> {
-        let mut connection = self.write();
-        let mut prune = || {
-            let transaction =
-                connection.transaction_with_behavior(rusqlite::TransactionBehavior::Immediate)?;
-            let unused: Vec<String> = {
-                let mut statement = transaction.prepare(
-                    "SELECT DISTINCT text_hash FROM vectors WHERE text_hash NOT IN (SELECT text_hash FROM tools)",
-                )?;
-                statement.query_map([], |row| row.get(0))?.collect::<rusqlite::Result<_>>()?
-            };
-            let mut dropped = 0;
-            for hash in unused.iter().filter(|hash| !kept.contains(*hash)) {
-                dropped += transaction.execute("DELETE FROM vectors WHERE text_hash = ?1", [hash])?;
-            }
-            transaction.commit()?;
-            Ok(dropped)
-        };
-        prune().map_err(|error| self.fail(error))
     }
 }
 
@@ -401,7 +388,7 @@ fn write_tool(transaction: &rusqlite::Transaction<'_>, tool: &Tool, position: i6
              RETURNING id",
         )?
         .query_row(
-            params![tool.server, position, tool.name(), tool.hash, tool.text_hash, tool.json()],
+            params![tool.server, position, tool.name(), tool.hash, tool.text_hash, tool.packed()],
             |row| row.get(0),
         )?;
     write_words(transaction, id, tool, &[])
@@ -479,13 +466,40 @@ fn is_damage(error: &rusqlite::Error) -> bool {
     }
 }
 
-fn blob(vector: &[f32]) -> Vec<u8> {
-    vector.iter().flat_map(|value| value.to_le_bytes()).collect()
+/// Moves a damaged catalog out of the way, with a warning.
+fn set_aside(file: &Path, problem: &str) -> Result<(), StoreError> {
+    let aside = move_aside(file).map_err(|source| StoreError::Folder { folder: file.to_owned(), source })?;
+    tracing::warn!(
+        "the catalog {} cannot be used ({problem}); moved to {} and rebuilt",
+        file.display(),
+        aside.display()
+    );
+    Ok(())
 }
 
-fn floats(bytes: &[u8]) -> Vec<f32> {
-    bytes.chunks_exact(4).map(|four| f32::from_le_bytes([four[0], four[1], four[2], four[3]])).collect()
+/// Reports a file as damaged that is shorter than its header says (database file format, 1.3.8): one that was cut off
+/// while it was copied. It costs nothing, while looking at each page takes a time that grows with the file.
+fn is_whole(file: &Path) -> rusqlite::Result<()> {
+    let mut header = [0; 32];
+    let read = fs::File::open(file).and_then(|mut file| {
+        file.read_exact(&mut header)?;
+        Ok(file.metadata()?.len())
+    });
+    let Ok(length) = read else { return Ok(()) };
+    let number = |at: usize| {
+        u64::from(u32::from_be_bytes([header[at], header[at + 1], header[at + 2], header[at + 3]]))
+    };
+    let page = match number(16) >> 16 {
+        1 => 65_536,
+        size => size,
+    };
+    if header.starts_with(b"SQLite format 3") && number(28) * page > length {
+        return Err(damage("it is cut off"));
+    }
+    Ok(())
 }
+
+mod vectors;
 
 #[cfg(test)]
 mod tests;

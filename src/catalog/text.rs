@@ -38,7 +38,12 @@ pub fn hash(text: &str) -> String {
 
 /// Key of an example's vector, together with the model.
 pub fn example_hash(example: &str) -> String {
-    crate::digest::sha256(&["example", example])
+    crate::digest::hex(&example_digest(example))
+}
+
+/// The same as bytes.
+pub fn example_digest(example: &str) -> [u8; 32] {
+    crate::digest::sha256_bytes(&["example", example])
 }
 
 /// The words of examples, with the parts of compound ones.

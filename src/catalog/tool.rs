@@ -1,20 +1,25 @@
 //! A tool as the catalog keeps it.
 
-use std::sync::{Arc, OnceLock};
+use std::{
+    io::{Read, Write},
+    sync::{Arc, OnceLock},
+};
 
+use flate2::{Compression, read::DeflateDecoder, write::DeflateEncoder};
 use rmcp::model::{JsonObject, Tool as Definition, ToolAnnotations};
 
 use super::{Effect, text};
 
-/// A tool of a server. Its definition is kept as JSON and read when it is first needed: at start
-/// thousands of tools are loaded, of which few are ever looked at. Clones share it.
+/// A tool of a server. Its definition is kept as packed JSON and read when it is first needed: thousands of tools are
+/// known, of which few are ever looked at.
 #[derive(Debug, Clone)]
 pub struct Tool {
     /// The server's name in the configuration.
     pub server: String,
-    name: String,
-    json: Arc<str>,
-    definition: Arc<OnceLock<Definition>>,
+    name: Box<str>,
+    /// The definition as JSON, deflated (RFC 1951): about a third of it. This or the definition is always there.
+    packed: OnceLock<Arc<[u8]>>,
+    definition: OnceLock<Arc<Definition>>,
     /// Hash over name, description, schemas and annotations: the tool is the same while this is.
     pub hash: String,
     /// Hash of the text to embed, with its format version: the key of the vector.
@@ -26,17 +31,24 @@ impl Tool {
     pub fn new(server: &str, definition: Definition) -> Self {
         Self {
             server: server.to_owned(),
-            name: definition.name.clone().into_owned(),
-            json: json(&definition).into(),
+            name: definition.name.as_ref().into(),
+            packed: OnceLock::new(),
             hash: content_hash(&definition),
             text_hash: text::hash(&text::to_embed(server, &definition)),
-            definition: Arc::new(OnceLock::from(definition)),
+            definition: OnceLock::from(Arc::new(definition)),
         }
     }
 
     /// A record as it was stored.
-    pub(super) fn stored(server: String, name: String, json: &str, hash: String, text_hash: String) -> Self {
-        Self { server, name, json: json.into(), definition: Arc::default(), hash, text_hash }
+    pub(super) fn stored(
+        server: String,
+        name: Box<str>,
+        packed: &[u8],
+        hash: String,
+        text_hash: String,
+    ) -> Self {
+        let packed = OnceLock::from(Arc::from(packed));
+        Self { server, name, packed, definition: OnceLock::new(), hash, text_hash }
     }
 
     /// The tool's own name.
@@ -52,16 +64,18 @@ impl Tool {
     /// Exactly what the server listed.
     pub fn definition(&self) -> &Definition {
         self.definition.get_or_init(|| {
-            serde_json::from_str(&self.json).unwrap_or_else(|error| {
+            Arc::new(unpack(self.packed()).unwrap_or_else(|error| {
                 tracing::error!(tool = self.id(), "its stored definition cannot be read: {error}");
-                Definition::new(self.name.clone(), "", Arc::new(JsonObject::new()))
-            })
+                Definition::new(self.name.to_string(), "", Arc::new(JsonObject::new()))
+            }))
         })
     }
 
-    /// The definition as JSON.
-    pub(super) fn json(&self) -> &str {
-        &self.json
+    /// The definition as it is stored.
+    pub(super) fn packed(&self) -> &[u8] {
+        self.packed.get_or_init(|| {
+            self.definition.get().map_or_else(Vec::new, |definition| pack(&json(definition))).into()
+        })
     }
 
     /// The description, empty when there is none.
@@ -87,6 +101,18 @@ impl Tool {
     }
 }
 
+fn pack(json: &str) -> Vec<u8> {
+    let mut packer = DeflateEncoder::new(Vec::new(), Compression::default());
+    // Writing to a Vec cannot fail.
+    packer.write_all(json.as_bytes()).and_then(|()| packer.finish()).unwrap_or_default()
+}
+
+fn unpack(packed: &[u8]) -> serde_json::Result<Definition> {
+    let mut json = Vec::new();
+    DeflateDecoder::new(packed).read_to_end(&mut json).map_err(serde_json::Error::io)?;
+    serde_json::from_slice(&json)
+}
+
 fn content_hash(definition: &Definition) -> String {
     crate::digest::sha256(&[
         &definition.name,
@@ -101,4 +127,24 @@ fn content_hash(definition: &Definition) -> String {
 /// JSON of something that came from JSON, so that it cannot fail.
 fn json(part: &impl serde::Serialize) -> String {
     serde_json::to_string(part).unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_definition_comes_back_as_it_was() {
+        let definition: Definition = serde_json::from_value(serde_json::json!({
+            "name": "a", "title": "Ä", "description": "one", "inputSchema": {"z": 1, "a": {"type": "string"}},
+            "annotations": {"readOnlyHint": true},
+        }))
+        .unwrap();
+        let tool = Tool::new("s", definition.clone());
+        let packed = tool.packed().to_vec();
+        let Tool { server, name, hash, text_hash, .. } = tool;
+        let stored = Tool::stored(server, name, &packed, hash, text_hash);
+        assert_eq!(stored.definition(), &definition);
+        assert_eq!(json(stored.definition()), json(&definition), "in the same order");
+    }
 }

@@ -22,7 +22,7 @@ pub struct Arguments {
 /// Calls a tool and prints its answer.
 pub async fn run(arguments: Arguments, context: Context, out: &mut Output) -> anyhow::Result<Exit> {
     let given = parse_arguments(arguments.input.into()).map_err(UsageError)?;
-    let orchestrator = context.start()?;
+    let orchestrator = context.start().await?;
     let name = format!("{}:{}", arguments.server, arguments.tool);
     let outcome = until_interrupted(|cancel| async move {
         let outcome = orchestrator.executor.call(&name, given, &Caller::with_cancel(cancel)).await;

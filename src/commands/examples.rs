@@ -139,7 +139,7 @@ pub fn run_alone(command: Command, paths: &Paths, out: &mut Output) -> anyhow::R
 pub async fn run(command: Command, context: Context, out: &mut Output) -> anyhow::Result<Exit> {
     // Before anything is started, so that a mistake changes nothing.
     let change = read(command)?;
-    let orchestrator = context.start()?;
+    let orchestrator = context.start().await?;
     let done = apply(change, &orchestrator, out).await;
     orchestrator.shutdown().await;
     done

@@ -36,7 +36,7 @@ pub async fn run(arguments: Arguments, context: Context, out: &mut Output) -> an
     if arguments.task.trim().is_empty() {
         return Err(UsageError("the task is empty; say in a sentence what is wanted".to_owned()).into());
     }
-    let orchestrator = context.start()?;
+    let orchestrator = context.start().await?;
     if orchestrator.library.snapshot().is_empty() {
         tracing::warn!("no tool is known yet; run `orchestrator reindex` first");
     }

@@ -29,9 +29,16 @@ pub struct Context {
 }
 
 impl Context {
-    /// Starts the orchestrator, with this executable as guard of its children.
-    fn start(self) -> anyhow::Result<Orchestrator> {
+    /// Starts the orchestrator, with this executable as guard of its children. Its tools are still to be read.
+    fn start_at_once(self) -> anyhow::Result<Orchestrator> {
         Ok(Orchestrator::start(self.config, self.paths, guard())?)
+    }
+
+    /// The same, with its tools.
+    async fn start(self) -> anyhow::Result<Orchestrator> {
+        let orchestrator = self.start_at_once()?;
+        orchestrator.library.read().await;
+        Ok(orchestrator)
     }
 
     /// The same for a command that takes in tool lists itself.

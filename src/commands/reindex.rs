@@ -11,12 +11,20 @@ use tokio::{sync::Semaphore, task::JoinSet};
 
 use super::{Context, UsageError, output::Output};
 use crate::{
-    catalog::text, child::nearest, cli::Exit, config::Transport, examples::Filter, index::Library,
-    orchestrator::Orchestrator, report,
+    catalog::text,
+    child::{Listing, nearest},
+    cli::Exit,
+    config::Transport,
+    examples::Filter,
+    index::Library,
+    orchestrator::Orchestrator,
+    report,
 };
 
 /// Servers that are listed at the same time; more would make each of them slower.
 const CONCURRENT_STARTS: usize = 4;
+/// Servers whose lists are made or wait to be taken in: what waits takes memory.
+const WAITING_SERVERS: usize = 64;
 
 /// Options of `reindex`.
 #[derive(Debug, clap::Args)]
@@ -60,20 +68,25 @@ pub async fn run(arguments: Arguments, context: Context, out: &mut Output) -> an
     let wanted = wanted(&arguments, &context)?;
     let orchestrator = context.start_without_listening()?;
     let bar = progress_bar(wanted.len(), out);
-    let starts = Arc::new(Semaphore::new(CONCURRENT_STARTS));
+    let (starts, places) =
+        (Arc::new(Semaphore::new(CONCURRENT_STARTS)), Arc::new(Semaphore::new(WAITING_SERVERS)));
     let mut tasks = JoinSet::new();
     for server in wanted {
-        let starts = Arc::clone(&starts);
+        let (starts, places) = (Arc::clone(&starts), Arc::clone(&places));
         let (pool, library, bar) = (orchestrator.pool.clone(), orchestrator.library.clone(), bar.clone());
         let force = arguments.force;
         tasks.spawn(async move {
-            let _turn = starts.acquire().await;
-            let summary = match pool.acquire(&server).await {
-                Ok(connection) => take_in(&library, &connection, force, &bar).await,
-                Err(error) => failed(server.clone(), report::chain(&*error)),
-            };
+            let _place = places.acquire().await;
+            let turn = starts.acquire().await;
+            let listing = pool.acquire(&server).await.map(|connection| connection.listing());
             // It has told all that is wanted of it.
             pool.close(&server);
+            // Others may start while it is taken in.
+            drop(turn);
+            let summary = match listing {
+                Ok(listing) => take_in(&library, listing, force, &bar).await,
+                Err(error) => failed(server, report::chain(&*error)),
+            };
             bar.inc(1);
             summary
         });
@@ -128,13 +141,8 @@ fn wanted(arguments: &Arguments, context: &Context) -> anyhow::Result<Vec<String
     Ok(arguments.servers.clone())
 }
 
-async fn take_in(
-    library: &Library,
-    connection: &crate::child::Connection,
-    force: bool,
-    bar: &ProgressBar,
-) -> ServerSummary {
-    let listing = Arc::unwrap_or_clone(connection.listing());
+async fn take_in(library: &Library, listing: Arc<Listing>, force: bool, bar: &ProgressBar) -> ServerSummary {
+    let listing = Arc::unwrap_or_clone(listing);
     let (server, tools) = (listing.server.clone(), listing.tools.len());
     let shown = bar.clone();
     let name = server.clone();

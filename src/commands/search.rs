@@ -41,7 +41,7 @@ pub async fn run(arguments: Arguments, context: Context, out: &mut Output) -> an
             UsageError(format!("unknown server \"{server}\"; `orchestrator status` shows all")).into()
         );
     }
-    let orchestrator = context.start()?;
+    let orchestrator = context.start().await?;
     if orchestrator.library.snapshot().is_empty() {
         tracing::warn!("no tool is known yet; run `orchestrator reindex` first");
     }

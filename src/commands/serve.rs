@@ -21,7 +21,7 @@ const LAST_WORDS: Duration = Duration::from_secs(3);
 /// Serves one host.
 pub async fn run(context: Context) -> anyhow::Result<Exit> {
     let patience = context.config.settings.drain;
-    let orchestrator = context.start()?;
+    let orchestrator = context.start_at_once()?;
     let front = Front::new(&orchestrator);
     let close = CancellationToken::new();
     let transport = HostTransport::stdio();

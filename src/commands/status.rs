@@ -7,7 +7,7 @@ use crate::{cli::Exit, embed::ModelSource, report};
 
 /// Prints where everything stands.
 pub async fn run(context: Context, out: &mut Output) -> anyhow::Result<Exit> {
-    let orchestrator = context.start()?;
+    let orchestrator = context.start().await?;
     let paths = &orchestrator.paths;
     let snapshot = orchestrator.library.snapshot();
     let source = ModelSource { model: orchestrator.config.settings.model.clone(), downloads: paths.models() };

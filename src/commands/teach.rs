@@ -54,7 +54,7 @@ pub async fn run(arguments: Arguments, context: Context, out: &mut Output) -> an
             UsageError(format!("unknown server \"{server}\"; `orchestrator status` shows all")).into()
         );
     }
-    let orchestrator = context.start()?;
+    let orchestrator = context.start().await?;
     // Whatever the pack has is used before anybody is asked.
     orchestrator.library.teach(Vec::new(), Source::User).await?;
     let outcome = teach(&arguments, &orchestrator, out).await;

@@ -246,6 +246,9 @@ fn load_weights(files: &ModelFiles, config: &Config) -> Result<Model, EmbedError
     let content = required(files, file)?;
     let unsupported = |error: candle_core::Error| files.unsupported(file, error.to_string());
     if let Some(model) = Bert::load(content.clone(), config).map_err(unsupported)? {
+        if let Cow::Borrowed(content) = content {
+            super::built_in::release(content);
+        }
         return Ok(Model::Packed(model));
     }
     let weights = weights::read(&content).map_err(unsupported)?;

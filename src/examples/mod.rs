@@ -17,7 +17,7 @@ pub use self::{
     gate::{Doubt, Examined, examine},
     mask::mask,
     pack::{Pack, PackedServer, PackedTool},
-    store::{ExampleStore, ExamplesError, Filter},
+    store::{ExampleStore, ExamplesError, Filter, Import},
 };
 
 /// Characters of an example; what is longer says more than what the tool is needed for.

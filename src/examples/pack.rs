@@ -1,13 +1,10 @@
 //! The examples that are shipped: for tools of popular public servers, written by hand. Compressed
 //! JSON lines inside the program, read when they are first needed.
 
-use std::{
-    collections::HashMap,
-    io::Read,
-    sync::{Arc, OnceLock},
-};
+use std::{collections::HashMap, io::Read};
 
 use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
 
 use super::{ExampleLine, NewExample};
 use crate::catalog::Tool;
@@ -52,8 +49,6 @@ impl PackedTool {
 /// Examples by tool.
 #[derive(Debug, Default)]
 pub struct Pack {
-    /// Changes with every change of the pack.
-    pub version: String,
     servers: Vec<PackedServer>,
     by_hash: HashMap<String, (usize, usize)>,
     by_name: HashMap<(String, String), (usize, usize)>,
@@ -71,16 +66,17 @@ pub struct Found<'a> {
 }
 
 impl Pack {
-    /// The pack in this program. Read once; an unreadable one, which a test excludes, is empty.
-    pub fn shipped() -> Arc<Self> {
-        static READ: OnceLock<Arc<Pack>> = OnceLock::new();
-        let read = READ.get_or_init(|| {
-            Arc::new(Self::read(SHIPPED).unwrap_or_else(|error| {
-                tracing::error!("the shipped examples cannot be read: {error}");
-                Self::default()
-            }))
-        });
-        Arc::clone(read)
+    /// The pack in this program. An unreadable one, which a test excludes, is empty.
+    pub fn shipped() -> Self {
+        Self::read(SHIPPED).unwrap_or_else(|error| {
+            tracing::error!("the shipped examples cannot be read: {error}");
+            Self::default()
+        })
+    }
+
+    /// Changes with every change of the shipped pack; told without reading it.
+    pub fn shipped_version() -> String {
+        crate::digest::hex(&Sha256::digest(SHIPPED)[..HASH_DIGITS / 2])
     }
 
     /// Reads compressed lines.
@@ -88,11 +84,10 @@ impl Pack {
         let mut text = String::new();
         flate2::read::GzDecoder::new(compressed).read_to_string(&mut text)?;
         let servers = text.lines().map(serde_json::from_str).collect::<Result<Vec<PackedServer>, _>>()?;
-        let version = crate::digest::sha256(&[&text])[..HASH_DIGITS].to_owned();
-        Ok(Self::new(version, servers))
+        Ok(Self::new(servers))
     }
 
-    fn new(version: String, servers: Vec<PackedServer>) -> Self {
+    fn new(servers: Vec<PackedServer>) -> Self {
         let (mut by_hash, mut by_name) = (HashMap::new(), HashMap::new());
         for (server_at, server) in servers.iter().enumerate() {
             for (tool_at, tool) in server.tools.iter().enumerate() {
@@ -102,7 +97,7 @@ impl Pack {
                 }
             }
         }
-        Self { version, servers, by_hash, by_name }
+        Self { servers, by_hash, by_name }
     }
 
     /// All examples, by the usual names of their servers.
@@ -179,6 +174,8 @@ fn packages(word: &str) -> Vec<String> {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
     use rmcp::model::Tool as Definition;
 
     use super::*;
@@ -214,7 +211,7 @@ mod tests {
             language: "en".to_owned(),
             tools: vec![PackedTool::new(&known, vec!["what did I change".to_owned()])],
         };
-        let pack = Pack::new("1".to_owned(), vec![packed]);
+        let pack = Pack::new(vec![packed]);
         assert!(pack.find(&known, &[]).is_some_and(|found| found.exact));
         let changed = tool("status", "Show the working tree status");
         assert_eq!(pack.find(&changed, &[]), None);

@@ -95,6 +95,21 @@ impl Filter {
     }
 }
 
+/// A look into the pack for a tool.
+#[derive(Debug, Clone)]
+pub struct Import {
+    /// The tool's server.
+    pub server: String,
+    /// Its name.
+    pub tool: String,
+    /// Version of the pack.
+    pub pack: String,
+    /// The tool's content hash.
+    pub tool_hash: String,
+    /// Changes with whatever it is found by.
+    pub sought: String,
+}
+
 /// The open store. Clones share the connection.
 #[derive(Clone)]
 pub struct ExampleStore {
@@ -180,22 +195,23 @@ impl ExampleStore {
         })
     }
 
-    /// Takes in the pack's examples of a tool once for each version of pack and tool. `examined` says
-    /// that they were written for exactly this tool.
+    /// Takes in what the pack has for a tool, if anything, once for each version of pack and tool. `examined` says that it
+    /// was written for exactly this tool.
     pub fn import(
         &self,
-        pack: &str,
-        tool_hash: &str,
+        import: &Import,
         examples: &[NewExample],
         examined: bool,
     ) -> Result<(), ExamplesError> {
-        let Some(first) = examples.first() else { return Ok(()) };
+        let Import { server, tool, pack, tool_hash, sought } = import;
         self.with(|connection| {
             let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
-            transaction.execute(
-                "DELETE FROM examples WHERE server = ?1 AND tool = ?2 AND source = 'pack' AND state <> 'removed'",
-                [&first.server, &first.tool],
-            )?;
+            if !examples.is_empty() {
+                transaction.execute(
+                    "DELETE FROM examples WHERE server = ?1 AND tool = ?2 AND source = 'pack' AND state <> 'removed'",
+                    [server, tool],
+                )?;
+            }
             for example in examples {
                 let Some(id) = insert(&transaction, example, Source::Pack)? else { continue };
                 if examined {
@@ -204,13 +220,13 @@ impl ExampleStore {
             }
             transaction.execute(
                 "INSERT OR REPLACE INTO imports (server, tool, pack, tool_hash) VALUES (?1, ?2, ?3, ?4)",
-                params![first.server, first.tool, pack, tool_hash],
+                [server, tool, pack, sought],
             )?;
             transaction.commit()
         })
     }
 
-    /// What was imported already: server, tool, pack version, content hash of the tool.
+    /// What was sought in a pack already: server, tool, pack version, and what it was sought by.
     pub fn imports(&self) -> Result<Vec<[String; 4]>, ExamplesError> {
         self.with(|connection| {
             let mut statement =
@@ -227,6 +243,27 @@ impl ExampleStore {
             statement.query_map([], read)?.collect::<rusqlite::Result<Vec<_>>>()
         })?;
         Ok(all.into_iter().filter(|example| filter.admits(example)).collect())
+    }
+
+    /// Gives `take` server, tool and text of each example that is in use, in the order in which they came.
+    pub fn each_kept(
+        &self,
+        off: &BTreeSet<Source>,
+        mut take: impl FnMut(&str, &str, &str),
+    ) -> Result<(), ExamplesError> {
+        self.with(|connection| {
+            let mut statement = connection.prepare_cached(
+                "SELECT server, tool, text, source FROM examples WHERE state = 'kept' ORDER BY id",
+            )?;
+            let mut rows = statement.query([])?;
+            while let Some(row) = rows.next()? {
+                let text = |at| row.get_ref(at).and_then(|value| Ok(value.as_str()?));
+                if !text(3)?.parse().is_ok_and(|source| off.contains(&source)) {
+                    take(text(0)?, text(1)?, text(2)?);
+                }
+            }
+            Ok(())
+        })
     }
 
     /// Says what examples are good for, each against a tool of that content hash.
@@ -403,11 +440,20 @@ mod tests {
     fn what_the_user_removed_from_the_pack_stays_removed_until_the_user_gives_it() {
         let store = ExampleStore::in_memory().unwrap();
         let given = [example("a", "one"), example("a", "two")];
-        store.import("1", "hash", &given, true).unwrap();
+        let import = |pack: &str| Import {
+            server: "s".to_owned(),
+            tool: "a".to_owned(),
+            pack: pack.to_owned(),
+            tool_hash: "hash".to_owned(),
+            sought: "hash".to_owned(),
+        };
+        store.import(&import("1"), &given, true).unwrap();
         assert_eq!(texts(&store, State::Kept), ["one", "two"]);
         let first = store.list(&Filter::default()).unwrap()[0].id;
         assert_eq!(store.remove(&[first, 999]).unwrap(), 1);
-        store.import("2", "hash", &given, true).unwrap();
+        store.import(&import("2"), &given, true).unwrap();
+        store.import(&import("3"), &[], true).unwrap();
+        assert_eq!(store.imports().unwrap()[0][2], "3");
         assert_eq!(texts(&store, State::Kept), ["two"]);
         store.add(&given, Source::User).unwrap();
         assert_eq!(texts(&store, State::New), ["one"]);

@@ -4,7 +4,7 @@ use rmcp::model::JsonObject;
 
 use super::{
     arguments::{Problem, required, validate},
-    infer::{Origin, fill},
+    infer::{Origin, asks_for, fill},
     request::mended,
 };
 use crate::{
@@ -151,7 +151,9 @@ fn decide_on_tool(
     let tool = &candidate.tool;
     let given = mended(tool.input_schema(), given.cloned().unwrap_or_default());
     let given_none = given.is_empty();
-    let understood = understand(tool, task, given, settings.infer);
+    // Another clause's values are not for this tool.
+    let words = candidate.clause.as_ref().map_or(task, |clause| &clause.text);
+    let understood = understand(tool, words, given, settings.infer);
     let Understood { arguments, origins, certain } = understood;
     // One step of several would be done, and the answer would look as if it were all.
     let is_a_part = given_none && settings.infer == Infer::Certain && candidate.clause.is_some();
@@ -160,7 +162,10 @@ fn decide_on_tool(
     if !problems.is_empty() || !certain || is_a_part {
         return Decision::NeedsArguments { request, problems };
     }
-    if tool.effect() == Effect::Destroys && !settings.allows_destruction(&tool.server, tool.name()) {
+    let may_destroy =
+        tool.effect() == Effect::Destroys && !settings.allows_destruction(&tool.server, tool.name());
+    // Arguments that somebody gives tell what the words may not.
+    if may_destroy || (given_none && !asks_for(tool.effect(), task)) {
         Decision::NeedsConfirmation(request)
     } else {
         Decision::Call(request)
@@ -385,6 +390,18 @@ mod tests {
         ] {
             assert_eq!(decide(&destroying(tool), "do it", None, &settings).name(), expected, "{tool}");
         }
+        // Whatever is allowed, it has to be asked for.
+        for task in ["don't do it", "How do I do it?", "I already did it"] {
+            for (tool, settings) in [("drop", allowing("s")), ("add", settings())] {
+                let decision = decide(&destroying(tool), task, None, &settings);
+                assert_eq!(decision.name(), "needs_confirmation", "{task}: {tool}");
+            }
+        }
+        assert_eq!(decide(&destroying("list"), "How many are there?", None, &settings()).name(), "call");
+        assert_eq!(
+            decide(&destroying("list"), "don't list them", None, &settings()).name(),
+            "needs_confirmation"
+        );
     }
 
     #[test]

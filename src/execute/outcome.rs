@@ -13,7 +13,7 @@ use super::{
     request::with_blanks,
 };
 use crate::{
-    catalog::{Tool, signature},
+    catalog::{Effect, Tool, signature},
     router::{Candidate, RouteTimings},
 };
 
@@ -323,6 +323,7 @@ impl Outcome {
                 "missing": problems,
                 "understood": understood,
                 "inputSchema": tool.input_schema(),
+                "destructive": tool.effect() == Effect::Destroys,
                 "call_tool": call_request(tool, &with_blanks(tool.input_schema(), understood)),
             }),
             Self::Ambiguous { request_id, timings, candidates } => {
@@ -367,8 +368,13 @@ impl Outcome {
                     problems => format!("but its arguments are not complete: {}", summary(problems)),
                 };
                 let next = if problems.is_empty() { "as it should be" } else { "each null replaced" };
+                let warning = if tool.effect() == Effect::Destroys {
+                    "It may change or delete things for good: ask the user first, unless that is plainly wanted.\n"
+                } else {
+                    ""
+                };
                 format!(
-                    "{} fits, {why}.\n{}\n{}\nCall it with call_tool, {next}: {request}",
+                    "{} fits, {why}.\n{}\n{}\n{warning}Call it with call_tool, {next}: {request}",
                     routing.id(),
                     signature(tool.definition()),
                     one_line(tool.description()),
@@ -397,8 +403,9 @@ impl Outcome {
                 text
             }
             Self::NeedsConfirmation { routing, tool, arguments } => format!(
-                "{} may change or delete things for good, so it was not called. If that is wanted, call it with call_tool: {}",
+                "{} {}, so it was not called. If that is wanted, call it with call_tool: {}",
                 routing.id(),
+                doubt(tool),
                 call_request(tool, arguments)
             ),
             Self::DryRun { routing, tool, arguments } => {
@@ -410,6 +417,15 @@ impl Outcome {
             }
             Self::Failed { reason, .. } => reason.clone(),
         }
+    }
+}
+
+/// Why somebody has to confirm a call.
+pub(super) fn doubt(tool: &Tool) -> &'static str {
+    if tool.effect() == Effect::Destroys {
+        "may change or delete things for good"
+    } else {
+        "is not plainly asked for"
     }
 }
 

@@ -11,16 +11,17 @@ use tokio::sync::{mpsc, watch};
 
 use super::{
     Snapshot,
-    library::{IndexError, Progress, Report, Request},
+    library::{Request, Stage},
+    rows::Rows,
 };
 use crate::{
-    catalog::{CachedServer, Diff, Store, StoreError, StoredTool, Tool, text},
-    child::Listing,
+    catalog::{CachedServer, Store, StoreError, StoredTool, text},
     config::ServerConfig,
     embed::{EmbedError, Embedder, ModelFacts},
-    examples::{Example, ExampleStore, ExamplesError, Filter, Pack, State},
+    examples::{ExampleStore, ExamplesError},
 };
 
+mod listings;
 mod teaching;
 
 /// Vectors that are written in one transaction.
@@ -30,11 +31,10 @@ const KEPT_TOGETHER: usize = 256;
 pub(super) struct Keeper {
     store: Store,
     examples: ExampleStore,
-    pack: Arc<Pack>,
     embedder: Embedder,
     /// The servers that are in use.
     servers: HashMap<String, InUse>,
-    hnsw_threshold: usize,
+    rows: Rows,
     snapshot: Arc<ArcSwap<Snapshot>>,
     /// Versions of the two databases when they were looked at last.
     versions: (Option<i64>, Option<i64>),
@@ -59,7 +59,7 @@ pub(super) enum Failure {
 }
 
 impl Keeper {
-    /// Reads what the store has of `servers`.
+    /// Reads which of `servers` the store knows; their tools are read by [`Self::run`].
     pub(super) fn start(
         store: Store,
         examples: ExampleStore,
@@ -71,18 +71,19 @@ impl Keeper {
         let in_use =
             |config: &ServerConfig| InUse { fingerprint: config.fingerprint(), words: config.words() };
         let servers = enabled.map(|(name, config)| (name.clone(), in_use(config))).collect();
+        let kept = store.on_disk().map(|file| file.with_extension("index"));
         let mut keeper = Self {
             store,
             examples,
-            pack: Arc::default(),
             embedder,
             servers,
-            hnsw_threshold,
+            rows: Rows::new(kept, hnsw_threshold),
             snapshot: Arc::default(),
             versions: (None, None),
         };
         keeper.changed_elsewhere();
-        keeper.snapshot.store(Arc::new(keeper.read()?));
+        let servers = keeper.servers_in_use()?;
+        keeper.snapshot.store(Arc::new(Snapshot::new(servers, Vec::new(), HashMap::new())));
         Ok(keeper)
     }
 
@@ -92,78 +93,64 @@ impl Keeper {
     }
 
     /// Works until nobody asks any more.
-    pub(super) fn run(mut self, mut inbox: mpsc::Receiver<Request>, settled: &watch::Sender<bool>) {
-        // Read here, since it takes some time and nobody waits for this thread yet.
-        self.pack = Pack::shipped();
-        let published = self.publish();
+    pub(super) fn run(mut self, mut inbox: mpsc::Receiver<Request>, reached: &watch::Sender<Stage>) {
+        let read = self.read_or_renew().map(|snapshot| self.snapshot.store(Arc::new(snapshot)));
+        reached.send_replace(Stage::Words);
+        let shown = read.map_err(Failure::from).and_then(|()| self.show(self.snapshot.load_full()));
         // What has a vector can be found by it; nobody waits for the rest.
-        settled.send_replace(true);
-        let completed = published.and_then(|()| {
-            if self.embed_missing(&HashSet::new(), None)? > 0 {
+        reached.send_replace(Stage::Settled);
+        let completed = shown.and_then(|()| {
+            self.store.set_example_words(self.snapshot.load().stored())?;
+            if !self.embed_missing(&HashSet::new(), |_, _| ())?.is_empty() {
                 self.publish()?;
             }
-            self.settle_examples()
+            self.settle_examples()?;
+            self.finish_index()?;
+            // It reads the whole file, so it comes last.
+            if self.store.check()? {
+                self.publish()?;
+            }
+            Ok(())
         });
         if let Err(error) = completed {
             tracing::warn!("tools are found by words only: {error}");
         }
         while let Some(request) = inbox.blocking_recv() {
-            // Whoever asked may have gone away; the work is done all the same.
-            match request {
-                Request::Listings { listings, force, progress, reply } => {
-                    reply.send(self.take_in(&listings, force, progress)).ok();
+            let mut waiting = vec![request];
+            // Lists that wait together are shown together: showing takes a time that grows with the catalog.
+            while let Some(Request::Listings(_)) = waiting.last()
+                && let Ok(next) = inbox.try_recv()
+            {
+                waiting.push(next);
+            }
+            let mut listings = Vec::new();
+            for request in waiting {
+                match request {
+                    Request::Listings(more) => listings.push(more),
+                    Request::Examples { examples, source, reply } => {
+                        self.take_in(std::mem::take(&mut listings));
+                        // Whoever asked may have gone away; the work is done all the same.
+                        reply.send(self.teach(&examples, source)).ok();
+                    }
                 }
-                Request::Examples { examples, source, reply } => {
-                    reply.send(self.teach(&examples, source)).ok();
-                }
+            }
+            self.take_in(listings);
+            // Nobody waits for it.
+            if inbox.is_empty()
+                && let Err(error) = self.finish_index()
+            {
+                tracing::warn!("the index is not as fast as it could be: {error}");
             }
         }
     }
 
-    fn take_in(
-        &mut self,
-        listings: &[Listing],
-        force: bool,
-        progress: Option<Progress>,
-    ) -> Result<Report, IndexError> {
-        let mut changes = Diff::default();
-        let mut again = HashSet::new();
-        let mut stale = self.changed_elsewhere();
-        for listing in listings {
-            let fingerprint = self.servers.get(&listing.server).map_or("", |server| &server.fingerprint);
-            changes.extend(self.store.apply(listing, fingerprint, force)?);
-            stale |= !self.shows(listing);
-            if force {
-                again.extend(self.text_hashes(&listing.server)?);
-            }
+    /// Builds the graph if there are so many vectors that one is wanted, and keeps the index for the next start.
+    fn finish_index(&mut self) -> Result<(), Failure> {
+        if self.rows.build_graph() {
+            self.publish()?;
         }
-        if listings.is_empty() && !stale {
-            return Ok(Report { changes, embedded: 0, embed_error: None });
-        }
-        let (embedded, embed_error) = match self.embed_missing(&again, progress) {
-            Ok(embedded) => (embedded, None),
-            Err(Failure::Embed(error)) => (0, Some(error)),
-            Err(Failure::Store(error)) => return Err(error.into()),
-            Err(Failure::Examples(error)) => return Err(error.into()),
-        };
-        if force || stale || embedded > 0 || !changes.is_empty() {
-            match self.publish().and_then(|()| self.settle_examples()) {
-                Ok(()) => {}
-                Err(Failure::Store(error)) => return Err(error.into()),
-                Err(Failure::Examples(error)) => tracing::warn!("examples are not used: {error}"),
-                Err(Failure::Embed(error)) => tracing::debug!("published without vectors: {error}"),
-            }
-        }
-        Ok(Report { changes, embedded, embed_error })
-    }
-
-    /// Whether the snapshot has exactly the tools of a listing. It may be behind the store, when
-    /// another process wrote there.
-    fn shows(&self, listing: &Listing) -> bool {
-        let snapshot = self.snapshot.load();
-        let shown = snapshot.tools_of(&listing.server).map(|tool| tool.hash.clone());
-        let listed = listing.tools.iter().map(|tool| Tool::new(&listing.server, tool.clone()).hash);
-        snapshot.servers().contains_key(&listing.server) && shown.eq(listed)
+        self.rows.keep();
+        Ok(())
     }
 
     /// Whether another process wrote into a database since this was asked last.
@@ -172,12 +159,28 @@ impl Keeper {
         std::mem::replace(&mut self.versions, now) != now
     }
 
-    /// Tools of servers in use with their examples, without vectors.
-    fn read(&self) -> Result<Snapshot, StoreError> {
+    /// The servers of the store that are in use, listed by the program that they are now.
+    fn servers_in_use(&self) -> Result<Vec<CachedServer>, StoreError> {
         let in_use = |server: &CachedServer| {
             self.servers.get(&server.name).is_some_and(|known| known.fingerprint == server.fingerprint)
         };
-        let servers: Vec<CachedServer> = self.store.servers()?.into_iter().filter(in_use).collect();
+        Ok(self.store.servers()?.into_iter().filter(in_use).collect())
+    }
+
+    /// What [`Self::read`] reads; from an empty store where the one that is there is damaged.
+    fn read_or_renew(&self) -> Result<Snapshot, StoreError> {
+        match self.read() {
+            Err(error) if error.is_damage() => {
+                self.store.renew(&error.to_string())?;
+                self.read()
+            }
+            read => read,
+        }
+    }
+
+    /// Tools of servers in use with their examples, without vectors.
+    fn read(&self) -> Result<Snapshot, StoreError> {
+        let servers = self.servers_in_use()?;
         let names: HashSet<&str> = servers.iter().map(|server| server.name.as_str()).collect();
         let mut tools: Vec<StoredTool> = self.store.tools()?;
         tools.retain(|stored| names.contains(stored.tool.server.as_str()));
@@ -192,35 +195,41 @@ impl Keeper {
     fn kept_examples(&self) -> Result<HashMap<String, Vec<String>>, ExamplesError> {
         let off = self.examples.sources_off()?;
         let mut examples: HashMap<String, Vec<String>> = HashMap::new();
-        for example in self.examples.list(&Filter { state: Some(State::Kept), ..Filter::default() })? {
-            let Example { server, tool, text, source, .. } = example;
-            if !off.contains(&source) {
-                examples.entry(format!("{server}:{tool}")).or_default().push(text);
-            }
-        }
+        self.examples.each_kept(&off, |server, tool, text| {
+            examples.entry(format!("{server}:{tool}")).or_default().push(text.to_owned());
+        })?;
         Ok(examples)
     }
 
     /// Shows readers what the stores hold now; with vectors where there is a model.
-    fn publish(&self) -> Result<(), Failure> {
+    fn publish(&mut self) -> Result<(), Failure> {
         let snapshot = self.read()?;
         self.store.set_example_words(snapshot.stored())?;
+        self.show(Arc::new(snapshot))
+    }
+
+    /// Shows readers these tools; with vectors where there is a model.
+    fn show(&mut self, snapshot: Arc<Snapshot>) -> Result<(), Failure> {
         match self.model() {
             Ok(facts) => {
-                let vectors = self.store.vectors(&facts.id, facts.dimensions)?;
-                let snapshot = snapshot.with_vectors(&vectors, facts.dimensions, self.hnsw_threshold);
-                self.snapshot.store(Arc::new(snapshot));
+                let texts = snapshot.texts();
+                self.rows.load(&self.store, &facts, texts.iter().flatten())?;
+                self.snapshot.store(Arc::new(snapshot.with_vectors(&mut self.rows, &texts)));
                 Ok(())
             }
             Err(error) => {
-                self.snapshot.store(Arc::new(snapshot));
+                self.snapshot.store(snapshot);
                 Err(error.into())
             }
         }
     }
 
-    /// Embeds the texts of tools that have no vector yet, and those in `again`; returns how many.
-    fn embed_missing(&self, again: &HashSet<String>, progress: Option<Progress>) -> Result<usize, Failure> {
+    /// Embeds the texts of tools that have no vector yet, and those in `again`; returns their hashes.
+    fn embed_missing(
+        &self,
+        again: &HashSet<String>,
+        progress: impl FnMut(usize, usize),
+    ) -> Result<HashSet<String>, Failure> {
         let have = self.store.text_hashes_with_vector(&self.model()?.id)?;
         let snapshot = self.read()?;
         let mut missing: BTreeMap<String, String> = BTreeMap::new();
@@ -234,10 +243,13 @@ impl Keeper {
 
     /// Embeds texts by their hash and keeps the vectors, part by part, so that an interrupted run goes
     /// on where it stopped.
-    fn embed(&self, texts: BTreeMap<String, String>, progress: Option<Progress>) -> Result<usize, Failure> {
+    fn embed(
+        &self,
+        texts: BTreeMap<String, String>,
+        mut progress: impl FnMut(usize, usize),
+    ) -> Result<HashSet<String>, Failure> {
         let facts = self.model()?;
         let missing: Vec<(String, String)> = texts.into_iter().collect();
-        let mut progress = progress.unwrap_or_else(|| Box::new(|_, _| ()));
         for part in missing.chunks(KEPT_TOGETHER) {
             let texts: Vec<String> = part.iter().map(|(_, text)| text.clone()).collect();
             let embeddings = self.embedder.embed_documents(&texts, |done| progress(done, missing.len()))?;
@@ -247,12 +259,7 @@ impl Keeper {
                 .map(|((hash, _), embedding)| (hash.as_str(), embedding.as_slice()));
             self.store.add_vectors(&facts.id, rows)?;
         }
-        Ok(missing.len())
-    }
-
-    fn text_hashes(&self, server: &str) -> Result<HashSet<String>, StoreError> {
-        let tools = self.store.tools()?.into_iter();
-        Ok(tools.filter(|stored| stored.tool.server == server).map(|stored| stored.tool.text_hash).collect())
+        Ok(missing.into_iter().map(|(hash, _)| hash).collect())
     }
 
     /// Waits for the model: this thread has nothing to do without it.

@@ -19,17 +19,29 @@ use crate::{
 const WAITING_LISTINGS: usize = 64;
 
 /// Why a listing was not taken in.
-#[derive(Debug, thiserror::Error)]
+#[derive(Debug, Clone, thiserror::Error)]
 pub enum IndexError {
     /// The store refused. Tools known before stay findable.
     #[error(transparent)]
-    Store(#[from] StoreError),
+    Store(Arc<StoreError>),
     /// The examples cannot be kept.
     #[error(transparent)]
-    Examples(#[from] ExamplesError),
+    Examples(Arc<ExamplesError>),
     /// The thread is gone, because the process is ending.
     #[error("the index has stopped")]
     Stopped,
+}
+
+impl From<StoreError> for IndexError {
+    fn from(error: StoreError) -> Self {
+        Self::Store(Arc::new(error))
+    }
+}
+
+impl From<ExamplesError> for IndexError {
+    fn from(error: ExamplesError) -> Self {
+        Self::Examples(Arc::new(error))
+    }
 }
 
 /// What taking in a listing came to.
@@ -75,12 +87,7 @@ pub struct Taught {
 /// Work for the thread.
 pub(super) enum Request {
     /// Take in what servers list.
-    Listings {
-        listings: Vec<Listing>,
-        force: bool,
-        progress: Option<Progress>,
-        reply: oneshot::Sender<Result<Report, IndexError>>,
-    },
+    Listings(Listings),
     /// Take in examples.
     Examples {
         examples: Vec<NewExample>,
@@ -89,16 +96,35 @@ pub(super) enum Request {
     },
 }
 
+/// What servers list, all of it to be shown to readers before the reply.
+pub(super) struct Listings {
+    pub listings: Vec<Listing>,
+    pub force: bool,
+    pub progress: Option<Progress>,
+    pub reply: oneshot::Sender<Result<Report, IndexError>>,
+}
+
 /// Handle to the catalog in memory and to the thread that keeps it. Clones share both.
 #[derive(Clone)]
 pub struct Library {
     snapshot: Arc<ArcSwap<Snapshot>>,
     requests: mpsc::Sender<Request>,
-    settled: watch::Receiver<bool>,
+    stage: watch::Receiver<Stage>,
+}
+
+/// How far the start has come.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Stage {
+    /// The servers are known, their tools not yet.
+    Servers,
+    /// Tools can be found by words.
+    Words,
+    /// Vectors of all cached tools are there, or it is known why not.
+    Settled,
 }
 
 impl Library {
-    /// Reads the tools of `servers` from the store and starts the thread, which adds the vectors
+    /// Starts the thread, which reads the tools of `servers` from the store, and adds the vectors
     /// as soon as the model is there. Tools listed by another program under the same name are
     /// left out.
     pub fn start(
@@ -109,26 +135,40 @@ impl Library {
         hnsw_threshold: usize,
     ) -> Result<Self, StoreError> {
         let (requests, inbox) = mpsc::channel(WAITING_LISTINGS);
-        let (settled_sender, settled) = watch::channel(false);
+        let (reached, stage) = watch::channel(Stage::Servers);
         let keeper = Keeper::start(store, examples, embedder, servers, hnsw_threshold)?;
         let snapshot = keeper.shown();
         let spawned =
-            thread::Builder::new().name("index".to_owned()).spawn(move || keeper.run(inbox, &settled_sender));
+            thread::Builder::new().name("index".to_owned()).spawn(move || keeper.run(inbox, &reached));
         if let Err(error) = spawned {
             tracing::error!("cannot start the index's thread: {error}");
         }
-        Ok(Self { snapshot, requests, settled })
+        Ok(Self { snapshot, requests, stage })
     }
 
-    /// The catalog as it is now.
+    /// The catalog as it is now. Until it is [`Self::read`] it has servers and no tools.
     pub fn snapshot(&self) -> Arc<Snapshot> {
         self.snapshot.load_full()
     }
 
+    /// Whether the cached tools are there.
+    pub fn is_read(&self) -> bool {
+        *self.stage.borrow() >= Stage::Words
+    }
+
+    /// Waits until the cached tools are there.
+    pub async fn read(&self) {
+        self.reached(Stage::Words).await;
+    }
+
     /// Waits until the vectors of all cached tools are there, or it is known why not.
     pub async fn settled(&self) {
+        self.reached(Stage::Settled).await;
+    }
+
+    async fn reached(&self, wanted: Stage) {
         // An error means that the thread is gone: there is nothing more to wait for.
-        self.settled.clone().wait_for(|settled| *settled).await.ok();
+        self.stage.clone().wait_for(|stage| *stage >= wanted).await.ok();
     }
 
     /// Takes in what a server lists: writes what changed, embeds what is new, shows it to readers.
@@ -167,7 +207,7 @@ impl Library {
         progress: Option<Progress>,
     ) -> Result<Report, IndexError> {
         let (reply, answer) = oneshot::channel();
-        let request = Request::Listings { listings, force, progress, reply };
+        let request = Request::Listings(Listings { listings, force, progress, reply });
         self.requests.send(request).await.map_err(|_| IndexError::Stopped)?;
         answer.await.map_err(|_| IndexError::Stopped)?
     }

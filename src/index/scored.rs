@@ -1,7 +1,7 @@
 //! One tool's score for one task.
 
 use super::{
-    Snapshot,
+    Quantized, Snapshot,
     fuse::{self, Views},
 };
 
@@ -20,7 +20,7 @@ pub struct Scored {
 
 impl Scored {
     /// Scores the tool at `place`; `query` is the task's vector, where there is a model.
-    pub fn new(snapshot: &Snapshot, place: usize, query: Option<&[f32]>, bm25: f32) -> Self {
+    pub fn new(snapshot: &Snapshot, place: usize, query: Option<&Quantized>, bm25: f32) -> Self {
         let lexical = fuse::saturate(bm25);
         let views = query.and_then(|query| snapshot.views(place, query));
         // With a model, a tool that has no vector yet is as far away as can be, not favoured.

@@ -28,7 +28,7 @@ use self::{
 use crate::{
     catalog::{Store, StoreError, Tool},
     embed::{EmbedError, Embedder},
-    index::{Library, Scored, Snapshot, fuse::Views, lexical},
+    index::{Library, Quantized, Scored, Snapshot, fuse::Views, lexical},
 };
 
 /// Tools taken from each of the two searches before both scores are put together.
@@ -180,6 +180,12 @@ impl Scope {
     fn admits(&self, tool: &Tool) -> bool {
         self.servers.as_ref().is_none_or(|servers| servers.contains(&tool.server))
     }
+
+    /// Places of all tools, where only those of some servers are wanted.
+    fn places(&self, snapshot: &Snapshot) -> Option<BTreeSet<usize>> {
+        let servers = self.servers.as_ref()?;
+        Some(servers.iter().flat_map(|server| snapshot.places_of(server)).collect())
+    }
 }
 
 /// Finds tools. Clones share everything.
@@ -221,12 +227,13 @@ impl Router {
         let parts: Vec<&str> = iter::once(task.as_str()).chain(clauses::clauses(&task)).collect();
         // The words are looked up on another thread while the parts are embedded.
         let words = (mode != Mode::Dense).then(|| self.search_words(&parts, scope));
-        let (embeddings, degraded) = match mode {
+        let (vectors, degraded) = match mode {
             Mode::Lexical => (None, None),
             _ => match self.embedder.embed_queries(&parts).await {
                 Ok(embeddings) => {
                     self.library.settled().await;
-                    (Some(embeddings), None)
+                    let vectors = embeddings.iter().map(|embedding| Quantized::new(embedding.as_slice()));
+                    (Some(vectors.collect::<Vec<_>>()), None)
                 }
                 Err(error) => (None, Some(error)),
             },
@@ -242,7 +249,7 @@ impl Router {
             .iter()
             .enumerate()
             .map(|(at, text)| {
-                let vector = embeddings.as_ref().map(|embeddings| embeddings[at].as_slice());
+                let vector = vectors.as_ref().map(|vectors| &vectors[at]);
                 Part::new(&snapshot, scope, text, vector, words.next().unwrap_or_default())
             })
             .collect();
@@ -285,7 +292,7 @@ struct Words {
 /// What was found for the task, or for a clause of it.
 struct Part<'a> {
     text: &'a str,
-    vector: Option<&'a [f32]>,
+    vector: Option<&'a Quantized>,
     /// By place in the snapshot.
     bm25: HashMap<usize, f32>,
     /// Places of the tools that have to do with a service that is named; none where none is.
@@ -297,7 +304,7 @@ impl<'a> Part<'a> {
         snapshot: &Snapshot,
         scope: &Scope,
         text: &'a str,
-        vector: Option<&'a [f32]>,
+        vector: Option<&'a Quantized>,
         words: Words,
     ) -> Self {
         let concerned = services::concerned(snapshot, scope, &words.mentions);
@@ -322,7 +329,7 @@ impl<'a> Part<'a> {
 /// Places of the tools that either search finds for any part.
 fn found(snapshot: &Snapshot, parts: &[Part<'_>]) -> BTreeSet<usize> {
     let pools = iter::once(POOL).chain(iter::repeat(POOL_OF_CLAUSE));
-    let queries: Vec<(&[f32], usize)> =
+    let queries: Vec<(&Quantized, usize)> =
         parts.iter().zip(pools).filter_map(|(part, pool)| Some((part.vector?, pool))).collect();
     let by_words = parts.iter().flat_map(|part| part.bm25.keys().copied());
     snapshot.nearest(&queries).into_iter().chain(by_words).collect()
@@ -333,12 +340,12 @@ fn found(snapshot: &Snapshot, parts: &[Part<'_>]) -> BTreeSet<usize> {
 fn rank(snapshot: &Snapshot, parts: &[Part<'_>], scope: &Scope, limit: usize) -> Vec<Candidate> {
     let Some((whole, clauses)) = parts.split_first() else { return Vec::new() };
     let by_words = whole.vector.is_none();
-    let mut places: BTreeSet<usize> = if scope.servers.is_some() && !by_words {
-        (0..snapshot.len()).collect()
-    } else {
-        found(snapshot, parts)
-    };
-    places.retain(|place| scope.admits(snapshot.tool(*place)));
+    // In a part of the catalog each tool is compared: an index would find too few of that part.
+    let places = scope.places(snapshot).filter(|_| !by_words).unwrap_or_else(|| {
+        let mut places = found(snapshot, parts);
+        places.retain(|place| scope.admits(snapshot.tool(*place)));
+        places
+    });
     let mut scored: Vec<Scored> = Vec::with_capacity(places.len());
     let mut by_clause = vec![Vec::with_capacity(places.len()); clauses.len()];
     // Tool by tool, so that its vectors are read from memory once.

@@ -10,6 +10,7 @@ mod tools;
 mod transport;
 
 use std::{
+    collections::BTreeMap,
     sync::{Arc, OnceLock},
     time::Duration,
 };
@@ -58,6 +59,8 @@ pub struct Front {
     pool: Pool,
     audit: Audit,
     servers: Arc<[String]>,
+    /// Names of some tools of each server, as they were at start.
+    first_tools: Arc<BTreeMap<String, Vec<String>>>,
     examples: ExampleSettings,
     max_result_bytes: usize,
     session: Arc<Session>,
@@ -83,12 +86,19 @@ impl Front {
     /// A front for one orchestrator; sessions share it.
     pub fn new(orchestrator: &Orchestrator) -> Self {
         let enabled = orchestrator.config.servers.iter().filter(|(_, server)| !server.disabled);
+        let servers: Arc<[String]> = enabled.map(|(name, _)| name.clone()).collect();
+        let listed = orchestrator.library.snapshot();
+        let first_tools = listed.servers().keys().map(|server| {
+            let names = orchestrator.store.first_tools(server, digest::names_of_each(servers.len()));
+            (server.clone(), names.unwrap_or_default())
+        });
         Self {
+            first_tools: Arc::new(first_tools.collect()),
+            servers,
             executor: orchestrator.executor.clone(),
             library: orchestrator.library.clone(),
             pool: orchestrator.pool.clone(),
             audit: orchestrator.audit.clone(),
-            servers: enabled.map(|(name, _)| name.clone()).collect(),
             examples: orchestrator.config.settings.examples,
             max_result_bytes: orchestrator.config.settings.execute.max_result_bytes,
             session: Arc::default(),
@@ -212,6 +222,20 @@ impl Front {
         Ok(answer::ranked(&route, detail, &|server| self.executor.ejected(server)))
     }
 
+    /// What is behind the orchestrator, also before its tools were read.
+    fn instructions(&self) -> String {
+        if !self.library.is_read() {
+            return digest::instructions(&self.servers, |server, count| {
+                let first = self.first_tools.get(server).map(Vec::as_slice).unwrap_or_default();
+                first.iter().take(count).cloned().collect()
+            });
+        }
+        let snapshot = self.library.snapshot();
+        digest::instructions(&self.servers, |server, count| {
+            snapshot.tools_of(server).take(count).map(|tool| tool.name().to_owned()).collect()
+        })
+    }
+
     fn list(&self, input: &ListInput) -> CallToolResult {
         if input.server.as_deref() == Some(RESERVED_SERVER_NAME) {
             return answer::built_in(&administration::views());
@@ -239,7 +263,7 @@ impl ServerHandler for Front {
             ServerCapabilities::builder().enable_tools().enable_prompts().enable_logging().build(),
         )
         .with_server_info(own)
-        .with_instructions(digest::instructions(&self.servers, &self.library.snapshot()))
+        .with_instructions(self.instructions())
     }
 
     async fn list_tools(
@@ -294,6 +318,7 @@ impl ServerHandler for Front {
     ) -> Result<CallToolResponse, ErrorData> {
         // Before any child is started: it is told what this host offers.
         let host = self.host(&context);
+        self.library.read().await;
         let arguments = request.arguments;
         let name = request.name.as_ref();
         if self.session.closing.is_cancelled() {

@@ -93,6 +93,22 @@ fn a_damaged_catalog_is_moved_aside_and_rebuilt() {
 }
 
 #[test]
+fn a_damaged_index_is_not_used_and_written_anew() {
+    let sandbox = Sandbox::new(json!({"fixture": child(&[])}));
+    sandbox.json(&["reindex", "--json"]);
+    let index = sandbox.data().join("catalog.index");
+    let whole = std::fs::read(&index).unwrap();
+    for damaged in [&b""[..], b"no index", &whole[..whole.len() / 2], &[whole.as_slice(), b"x"].concat()] {
+        std::fs::write(&index, damaged).unwrap();
+        let found = sandbox.json(&["search", "repeat my words", "--json"]);
+        assert_eq!(found["results"][0]["tool"], "echo", "{found}");
+        assert!(found["results"][0]["dense"].is_number(), "by meaning: {found}");
+        sandbox.json(&["reindex", "--json"]);
+        assert_eq!(std::fs::read(&index).unwrap(), whole);
+    }
+}
+
+#[test]
 #[cfg(target_os = "linux")]
 fn a_data_folder_that_cannot_be_written_stops_nothing() {
     // A file where the folder should be: also root cannot write there.

@@ -1,4 +1,4 @@
-use std::sync::Arc;
+use std::{collections::HashSet, sync::Arc};
 
 use rmcp::model::{JsonObject, Tool as Definition};
 
@@ -66,4 +66,52 @@ fn two_processes_share_one_file() {
     two.apply(&listing("t", &[("b", "two")]), "f", false).unwrap();
     assert_eq!(names(&one), ["s:a", "t:b"]);
     assert_eq!(names(&one), names(&two));
+}
+
+#[test]
+fn damage_in_the_middle_is_found_by_the_check_and_all_clones_go_on() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("catalog.db");
+    let long = "many words ".repeat(500);
+    let tools: Vec<(&'static str, &'static str)> = ["a", "b", "c", "d", "e", "f"]
+        .map(|name| (name, &*Box::leak(format!("{name} {long}").into_boxed_str())))
+        .to_vec();
+    let store = Store::open(&file).unwrap();
+    store.apply(&listing("s", &tools), "f", false).unwrap();
+    assert!(!store.check().unwrap(), "nothing is wrong yet");
+    store.checkpoint();
+    drop(store);
+    let mut bytes = std::fs::read(&file).unwrap();
+    for page in bytes.chunks_mut(4096).skip(4) {
+        page[..64].fill(0xA5);
+    }
+    std::fs::write(&file, bytes).unwrap();
+
+    let store = Store::open(&file).unwrap();
+    let clone = store.clone();
+    assert!(store.check().unwrap());
+    assert!(names(&store).is_empty() && names(&clone).is_empty());
+    store.apply(&listing("s", &[("a", "one")]), "f", false).unwrap();
+    assert_eq!(names(&clone), ["s:a"]);
+    let files = std::fs::read_dir(folder.path()).unwrap().flatten();
+    assert!(files.into_iter().any(|entry| entry.file_name().to_string_lossy().contains(".damaged-")));
+}
+
+#[test]
+fn the_first_tools_are_those_that_a_server_names_first() {
+    let store = Store::in_memory().unwrap();
+    store.apply(&listing("s", &[("z", ""), ("a", ""), ("m", "")]), "f", false).unwrap();
+    assert_eq!(store.first_tools("s", 2).unwrap(), ["z", "a"]);
+    assert!(store.first_tools("t", 2).unwrap().is_empty());
+}
+
+#[test]
+fn vectors_are_given_text_by_text() {
+    let store = Store::in_memory().unwrap();
+    store.add_vectors("m", [("one", &[1.0_f32, 0.0][..]), ("two", &[0.0, 1.0][..])]).unwrap();
+    let mut found = Vec::new();
+    let texts = ["two", "gone", "one"];
+    store.each_vector("m", 2, texts, |text, vector| found.push((text.to_owned(), vector.to_vec()))).unwrap();
+    assert_eq!(found, [("two".to_owned(), vec![0.0, 1.0]), ("one".to_owned(), vec![1.0, 0.0])]);
+    store.each_vector("m", 3, texts, |text, _| panic!("{text} has another length")).unwrap();
 }

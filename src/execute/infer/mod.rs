@@ -5,6 +5,7 @@
 //! certain when nothing of the task is left over that could be meant for a parameter as well.
 
 mod free_text;
+mod mood;
 mod parameter;
 mod schema;
 mod spans;
@@ -21,6 +22,7 @@ use rmcp::model::JsonObject;
 use serde::Serialize;
 use serde_json::Value;
 
+pub(super) use self::mood::asks_for;
 pub use self::spans::SpanKind;
 use self::{
     free_text::FreeText,
@@ -53,6 +55,10 @@ static ASKING: LazyLock<HashSet<&str>> = LazyLock::new(|| {
 
 /// Stems of words that limit what is asked for.
 const LIMITING: &[&str] = &["but", "except", "if", "instead", "not", "unles", "without"];
+
+/// Stems of words that tell a time which no rule computes.
+const WHEN: &str = "afternoon day evening friday hour later midnight minut monday month morning night noon saturday sunday \
+    thursday today tomorrow tonight tuesday wednesday week weekend year yesterday";
 
 /// A value and where it came from.
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -112,15 +118,37 @@ pub fn fill(tool: &Tool, task: &str) -> Filled {
     if let ([only], 1) = (missing.as_slice(), required().count())
         && let Some(kind) = required().find_map(|parameter| parameter.free_text)
     {
-        return from_words(tool, &own, task, only, kind);
+        let words = from_words(tool, &own, task, only, kind, &filled.origins);
+        let is_all = filled.arguments.is_empty();
+        return Filled {
+            arguments: filled.arguments.into_iter().chain(words.arguments).collect(),
+            origins: filled.origins.into_iter().chain(words.origins).collect(),
+            missing: Vec::new(),
+            // Values beside words may be part of them.
+            certain: words.certain && is_all,
+        };
     }
     Filled { certain: filled.certain && missing.is_empty(), missing, ..filled }
 }
 
-/// The task's own words as the only argument, without those that only say what the tool does. Certain where
-/// they are only looked for.
-fn from_words(tool: &Tool, own: &BTreeSet<String>, task: &str, parameter: &str, kind: FreeText) -> Filled {
-    let place = topic(own, task, kind).unwrap_or(0..task.len());
+/// The task's own words as an argument, without those that only say what the tool does, and without other
+/// arguments at their end. Certain where they are only looked for.
+fn from_words(
+    tool: &Tool,
+    own: &BTreeSet<String>,
+    task: &str,
+    parameter: &str,
+    kind: FreeText,
+    others: &[Origin],
+) -> Filled {
+    let mut place = topic(own, task, kind).unwrap_or(0..task.len());
+    // "cats, limit 5": what begins after a comma and ends with a value is that value's.
+    for other in others.iter().rev() {
+        let comma = task[place.clone()].rfind(',').map(|at| place.start + at);
+        if let Some(comma) = comma.filter(|comma| *comma > place.start && other.place.start > *comma) {
+            place.end = comma;
+        }
+    }
     let said = task[place.clone()].to_owned();
     let arguments = JsonObject::from_iter([(parameter.to_owned(), Value::from(said.as_str()))]);
     let origin = Origin { parameter: parameter.to_owned(), said, place, kind: SpanKind::Task };
@@ -336,6 +364,10 @@ fn says_more(
     if rest.iter().any(|word| LIMITING.contains(&word.as_str())) {
         return true;
     }
+    let is_when = |word: &String| WHEN.split(' ').any(|when| when == word);
+    if rest.iter().any(is_when) && open.iter().any(|parameter| parameter.is_about_time()) {
+        return true;
+    }
     if !open.iter().any(|parameter| parameter.takes_words()) {
         return false;
     }
@@ -415,6 +447,34 @@ mod tests {
         for task in more {
             assert!(!fill(&transfer(), task).certain, "{task}");
         }
+    }
+
+    #[test]
+    fn a_time_that_is_said_is_not_left_out() {
+        let schema = json!({
+            "type": "object", "required": ["title"],
+            "properties": {"title": {"type": "string"}, "start_time": {"type": "string", "format": "date-time"}}
+        });
+        let tool = tool("create_event", "Create an event in the calendar", &schema);
+        assert!(fill(&tool, r#"Create an event with the title "Review""#).certain);
+        for when in ["tomorrow", "next week", "on Friday", "at noon"] {
+            let task = format!(r#"Create an event with the title "Review" {when}"#);
+            assert!(!fill(&tool, &task).certain, "{task}");
+        }
+    }
+
+    #[test]
+    fn words_to_look_for_leave_other_arguments_alone() {
+        let schema = json!({
+            "type": "object", "required": ["query"],
+            "properties": {"query": {"type": "string"}, "limit": {"type": "integer", "description": "How many"}}
+        });
+        let tool = tool("search_articles", "Search articles", &schema);
+        assert_eq!(
+            filled(&tool, "search articles about cats, limit 5"),
+            (json!({"query": "cats", "limit": 5}), false)
+        );
+        assert_eq!(filled(&tool, "search articles about cats"), (json!({"query": "cats"}), true));
     }
 
     #[test]

@@ -172,7 +172,8 @@ impl Parameter {
             self.key.iter().map(|word| stems.iter().position(|other| alike(other, word))).collect();
         let places = places?;
         let first = *places.iter().min()?;
-        let before = &stems[first.saturating_sub(2)..first];
+        // "don't show the hidden files"
+        let before = &stems[first.saturating_sub(4)..first];
         let off = before.iter().any(|word| NEGATING.contains(&word.as_str()));
         let last = *places.iter().max()?;
         Some((said[first].0.start..said[last].0.end, SpanKind::Switch, (!off).to_string()))
@@ -225,6 +226,16 @@ impl Parameter {
         const EXACT: &[&str] = &["id", "dat", "url", "email", "tim"];
         matches!(self.value, Type::Text | Type::Other)
             && !self.all.iter().any(|word| EXACT.contains(&word.as_str()))
+    }
+
+    /// Whether it takes a day or a time.
+    pub(super) fn is_about_time(&self) -> bool {
+        const TIMES: &[&str] = &[
+            "after", "befor", "dat", "day", "deadlin", "due", "end", "expir", "finish", "month", "period",
+            "rang", "schedul", "sinc", "start", "tim", "until", "when", "week",
+        ];
+        let is_time = |word: &String| TIMES.contains(&word.as_str());
+        matches!(self.value, Type::Text | Type::Other) && self.all.iter().any(is_time)
     }
 
     /// How well the words around a span, and what it is, tell that it is meant for this parameter; none where

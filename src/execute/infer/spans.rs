@@ -99,6 +99,8 @@ static PATTERNS: LazyLock<Vec<(SpanKind, Regex)>> = LazyLock::new(|| {
             pattern(&format!(r"(?i)\b\d{{1,2}}(?:st|nd|rd|th)?(?: of)? (?:{months}),? \d{{4}}\b")),
         ),
         (SpanKind::Date, pattern(r"\b\d{4}-\d{2}-\d{2}\b")),
+        // With a unit or a comma a number is none that could be taken as it is.
+        (SpanKind::Code, pattern(r"\b\d+[.,]\d+[A-Za-z]+\b|\b\d+,\d{1,2}\b")),
         (
             SpanKind::Code,
             pattern(
@@ -129,8 +131,11 @@ pub(super) fn spans(task: &str) -> Vec<Span> {
             let taken =
                 found.iter().any(|span| span.place.start < whole.end() && whole.start() < span.place.end);
             let text = inner.as_str().trim();
-            let names_nothing =
-                *kind == SpanKind::Name && (NO_NAMES.contains(&text) || text.starts_with("I'"));
+            let names_nothing = match kind {
+                SpanKind::Name => NO_NAMES.contains(&text) || text.starts_with("I'"),
+                SpanKind::Path => is_no_path(text),
+                _ => false,
+            };
             if !(taken || text.is_empty() || names_nothing) {
                 found.push(Span {
                     place: whole.range(),
@@ -143,6 +148,14 @@ pub(super) fn spans(task: &str) -> Vec<Span> {
     }
     found.sort_by_key(|span| span.place.start);
     found
+}
+
+/// "and/or", "24/7" and "03/04/2026" are no paths.
+fn is_no_path(text: &str) -> bool {
+    const ALTERNATIVES: &[&str] =
+        &["and/or", "either/or", "he/she", "his/her", "him/her", "n/a", "w/o", "yes/no", "km/h"];
+    let is_number = |part: &str| !part.is_empty() && part.chars().all(|character| character.is_ascii_digit());
+    ALTERNATIVES.contains(&text.to_lowercase().as_str()) || text.split('/').all(is_number)
 }
 
 fn value(kind: SpanKind, text: &str) -> String {
@@ -209,6 +222,8 @@ mod tests {
             ("close PROJ-12 for w9nd66", &[(Code, "PROJ-12"), (Code, "w9nd66")]),
             ("what is on in New York and in Rome", &[(Name, "New York"), (Name, "Rome")]),
             ("the ID of it isn't known", &[]),
+            ("files and/or folders, 24/7", &[(Number, "24"), (Number, "7")]),
+            ("wait 1.5s or 2,5 seconds", &[(Code, "1.5s"), (Code, "2,5")]),
         ];
         for (task, expected) in cases {
             let expected: Vec<(SpanKind, String)> =

@@ -1,13 +1,14 @@
 //! The examples' part of the keeper: taking them in from the pack and from those who teach, examining
 //! each against everything else that is known, and again when its tool changes.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 
 use super::{Failure, Keeper};
 use crate::{
     catalog::{Tool, text},
-    examples::{Examined, Example, Filter, NewExample, Source, State, examine, thin_out, tidy},
-    index::{IndexError, Scored, Snapshot, Taught, Verdict, dot, lexical},
+    digest,
+    examples::{Examined, Example, Filter, Import, NewExample, Pack, Source, State, examine, thin_out, tidy},
+    index::{IndexError, Quantized, Scored, Snapshot, Taught, Verdict, lexical},
 };
 
 /// Tools that match an example's words and are ranked; all by meaning are.
@@ -17,7 +18,7 @@ impl Keeper {
     /// Takes in the pack's examples for tools that are new or changed, examines what has to be, and
     /// shows readers the result.
     pub(super) fn settle_examples(&mut self) -> Result<(), Failure> {
-        if self.snapshot.load().example_count() != self.read()?.example_count() {
+        if self.snapshot.load().example_count() != self.kept_count()? {
             self.publish()?;
         }
         let snapshot = self.snapshot.load_full();
@@ -30,7 +31,7 @@ impl Keeper {
                 && !off.contains(&example.source)
                 && tools.contains_key(&id(example))
         });
-        changed |= self.embed_examples(&examples)? > 0;
+        changed |= self.embed_examples(&examples)?;
         let of = |example: &Example| tools[&id(example)];
         let open: Vec<&Example> = examples
             .iter()
@@ -53,6 +54,16 @@ impl Keeper {
             self.publish()?;
         }
         Ok(())
+    }
+
+    /// Number of examples in use, of tools that are known.
+    fn kept_count(&self) -> Result<usize, Failure> {
+        let snapshot = self.snapshot.load();
+        let mut count = 0;
+        self.examples.each_kept(&self.examples.sources_off()?, |server, tool, _| {
+            count += usize::from(snapshot.place(&format!("{server}:{tool}")).is_some());
+        })?;
+        Ok(count)
     }
 
     /// Takes in examples that somebody gives.
@@ -103,46 +114,70 @@ impl Keeper {
     /// Takes in what the pack has for tools for which it was not asked yet. True if anything came.
     fn import_pack(&self, snapshot: &Snapshot) -> Result<bool, Failure> {
         let off = self.examples.sources_off()?;
-        if self.pack.is_empty() || off.contains(&Source::Pack) {
+        if off.contains(&Source::Pack) {
             return Ok(false);
         }
-        let imports: HashMap<String, [String; 2]> = self
-            .examples
-            .imports()?
-            .into_iter()
-            .map(|[server, tool, pack, hash]| (format!("{server}:{tool}"), [pack, hash]))
-            .collect();
-        let mut any = false;
+        let version = Pack::shipped_version();
+        let known: HashSet<[String; 4]> = self.examples.imports()?.into_iter().collect();
+        let mut sought = Vec::new();
         for tool in snapshot.tools() {
-            let is_imported = imports
-                .get(&tool.id())
-                .is_some_and(|[pack, hash]| *pack == self.pack.version && *hash == tool.hash);
-            if is_imported {
-                continue;
-            }
             let words = self.servers.get(&tool.server).map_or(&[][..], |server| &server.words);
-            if let Some(found) = self.pack.find(tool, words) {
-                self.examples.import(&self.pack.version, &tool.hash, &found.examples(tool), found.exact)?;
-                any = true;
+            let import = Import {
+                server: tool.server.clone(),
+                tool: tool.name().to_owned(),
+                pack: version.clone(),
+                tool_hash: tool.hash.clone(),
+                sought: digest::sha256(&[&tool.hash, &words.join(" ")]),
+            };
+            let Import { server, tool: name, pack, sought: by, .. } = &import;
+            if !known.contains(&[server, name, pack, by].map(String::clone)) {
+                sought.push((tool, words, import));
             }
+        }
+        if sought.is_empty() {
+            return Ok(false);
+        }
+        // Reading it takes some time and memory, so it is not kept.
+        let pack = Pack::shipped();
+        let mut any = false;
+        for (tool, words, import) in sought {
+            let found = pack.find(tool, words);
+            let examples = found.as_ref().map(|found| found.examples(tool)).unwrap_or_default();
+            self.examples.import(&import, &examples, found.is_some_and(|found| found.exact))?;
+            any |= !examples.is_empty();
         }
         Ok(any)
     }
 
-    /// Embeds the examples that have no vector yet; returns how many.
-    fn embed_examples(&self, examples: &[Example]) -> Result<usize, Failure> {
+    /// Embeds the examples that have no vector yet. True if there were any.
+    fn embed_examples(&self, examples: &[Example]) -> Result<bool, Failure> {
         let have = self.store.text_hashes_with_vector(&self.model()?.id)?;
         let texts = examples.iter().map(|example| (text::example_hash(&example.text), example.text.clone()));
         let missing: BTreeMap<String, String> = texts.filter(|(hash, _)| !have.contains(hash)).collect();
-        self.embed(missing, None)
+        Ok(!self.embed(missing, |_, _| ())?.is_empty())
+    }
+
+    /// The vectors of examples, by the hashes of their texts.
+    fn vectors<'a>(
+        &self,
+        examples: impl IntoIterator<Item = &'a Example>,
+    ) -> Result<HashMap<String, Quantized>, Failure> {
+        let facts = self.model()?;
+        let hashes: Vec<String> =
+            examples.into_iter().map(|example| text::example_hash(&example.text)).collect();
+        let mut vectors = HashMap::with_capacity(hashes.len());
+        let hashes = hashes.iter().map(String::as_str);
+        self.store.each_vector(&facts.id, facts.dimensions, hashes, |text, values| {
+            vectors.insert(text.to_owned(), Quantized::new(values));
+        })?;
+        Ok(vectors)
     }
 
     /// Why each of the examples is set aside, if it is.
     fn examine(&self, open: &[&Example]) -> Result<Vec<Option<String>>, Failure> {
-        let facts = self.model()?;
-        let vectors = self.store.vectors(&facts.id, facts.dimensions)?;
+        let vectors = self.vectors(open.iter().copied())?;
         let snapshot = self.snapshot.load_full();
-        let mut kept: Vec<(String, &[f32])> = Vec::new();
+        let mut kept: Vec<(String, &Quantized)> = Vec::new();
         let mut doubts = Vec::with_capacity(open.len());
         for example in open {
             let id = id(example);
@@ -155,7 +190,7 @@ impl Keeper {
             let mut examined = self.rank(&snapshot, place, &example.text, vector)?;
             // Nor may it be that of another tool that came along with it.
             let beside = kept.iter().filter(|(other, _)| *other != id);
-            let nearest = beside.map(|(other, values)| (other, dot(vector, values)));
+            let nearest = beside.map(|(other, other_vector)| (other, vector.cosine(other_vector)));
             if let Some((other, cosine)) = nearest.max_by(|left, right| left.1.total_cmp(&right.1))
                 && examined.nearest_other.as_ref().is_none_or(|(_, known)| *known < cosine)
             {
@@ -176,7 +211,7 @@ impl Keeper {
         snapshot: &Snapshot,
         place: usize,
         example: &str,
-        vector: &[f32],
+        vector: &Quantized,
     ) -> Result<Examined, Failure> {
         let words = lexical::search(&self.store, example, MATCHING)?;
         let words: HashMap<usize, f32> = words
@@ -207,13 +242,14 @@ impl Keeper {
     /// Keeps the number of examples from use within bounds.
     fn bound_use(&mut self) -> Result<(), IndexError> {
         let examples = self.examples.list(&Filter { source: Some(Source::Use), ..Filter::default() })?;
-        let vectors = match self.model() {
-            Ok(facts) => self.store.vectors(&facts.id, facts.dimensions)?,
+        let vectors = match self.vectors(&examples) {
+            Ok(vectors) => vectors,
+            Err(Failure::Store(error)) => return Err(error.into()),
             Err(_) => HashMap::new(),
         };
-        let vector = |example: &Example| vectors.get(&text::example_hash(&example.text)).map(Vec::as_slice);
+        let vector = |example: &Example| vectors.get(&text::example_hash(&example.text));
         let out = thin_out(&examples, |left, right| match (vector(left), vector(right)) {
-            (Some(left), Some(right)) => dot(left, right),
+            (Some(left), Some(right)) => left.cosine(right),
             _ => 0.0,
         });
         if out.is_empty() {
