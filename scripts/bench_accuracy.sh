@@ -4,9 +4,11 @@
 #
 # usage: bench_accuracy.sh [SHARED [UNQUANTIZED]]
 #
-# SHARED is the folder with eval/ and train/ (../shared), UNQUANTIZED that of our encoder before it was packed,
-# which is measured as well. ORCHESTRATOR_BINARY names a release build; otherwise one is built here. Vectors are
-# kept in target/bench-cache/, so that only the first run takes its time: some minutes a model.
+# SHARED is the folder with eval/ and train/ (../shared). Where that is not there and none is given, only the public
+# sets are measured, as scripts/fetch_labelled_sets.py puts them into target/labelled-sets/. UNQUANTIZED is the folder
+# of our encoder before it was packed, which is measured as well. ORCHESTRATOR_BINARY names a release build; otherwise
+# one is built here. Vectors are kept in target/bench-cache/, so that only the first run takes its time: some minutes a
+# model.
 #
 # "unseen" are the tasks of 15 servers that took no part in training (scripts/train/held-out-servers.json), over
 # all tools of fleet; they come from the shipped pack, so they are only asked without it.
@@ -15,12 +17,21 @@ set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 shared=${1-../shared}
 unquantized=${2-}
-
-[[ -d $shared/eval/fleet ]] || {
-  echo "bench_accuracy: $shared/eval is not there; give the folder of the labelled sets" >&2
-  exit 1
-}
 target=${CARGO_TARGET_DIR:-target}
+
+eval=$shared/eval
+if [[ ! -d $eval/fleet ]]; then
+  (($# == 0)) || {
+    echo "bench_accuracy: $eval is not there; give the folder of the labelled sets" >&2
+    exit 1
+  }
+  shared=
+  eval=$target/labelled-sets
+  echo "bench_accuracy: without fleet, \"unseen\" and the examples by others: ../shared is not there, and they are not public" >&2
+  # The last file of all. Sets that differ from those measured before are told of, and measured.
+  last=$eval/mcpproxy-golden/queries.jsonl
+  [[ -f $last ]] || scripts/fetch_labelled_sets.py "$eval" || [[ -f $last ]]
+fi
 if [[ -z ${ORCHESTRATOR_BINARY-} ]]; then
   cargo build --release --locked >&2
   ORCHESTRATOR_BINARY=$target/release/orchestrator
@@ -32,10 +43,11 @@ work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 mkdir -p "$cache"
 
-python3 - "$shared" "$work" <<'PYTHON'
+python3 - "$shared" "$eval" "$work" <<'PYTHON'
 import json, pathlib, sys
 
-shared, work = map(pathlib.Path, sys.argv[1:])
+shared = sys.argv[1]
+labelled, work = map(pathlib.Path, sys.argv[2:])
 
 
 def read(file):
@@ -46,14 +58,15 @@ def write(name, lines):
     (work / name).write_text("".join(json.dumps(line) + "\n" for line in lines))
 
 
-held_out = set(json.load(open("scripts/train/held-out-servers.json")))
-write("unseen.jsonl", [
-    {"query": task, "relevant": [[line["tool"]]]}
-    for line in read(shared / "train/tool-tasks.jsonl")
-    if line["tool"].split(":")[0] in held_out
-    for task in line["tasks"]
-])
-queries = read(shared / "eval/seal-tools/queries.jsonl")
+if shared:
+    held_out = set(json.load(open("scripts/train/held-out-servers.json")))
+    write("unseen.jsonl", [
+        {"query": task, "relevant": [[line["tool"]]]}
+        for line in read(f"{shared}/train/tool-tasks.jsonl")
+        if line["tool"].split(":")[0] in held_out
+        for task in line["tasks"]
+    ])
+queries = read(labelled / "seal-tools/queries.jsonl")
 write("single-slot.jsonl", [query for query in queries if len(query["relevant"]) == 1])
 PYTHON
 "$ORCHESTRATOR_BINARY" examples export --shipped >"$work/pack.jsonl"
@@ -83,15 +96,18 @@ print("| " + " | ".join(cells) + " |", flush=True)' "$set" "$ranking" "$examples
 
 echo '| set | ranking | examples | encoder | H@1 | H@5 | R@5 | nDCG@5 | server H@1 |'
 echo '|---|---|---|---|---|---|---|---|---|'
-eval=$shared/eval
 for ranking in dense hybrid; do
-  measure fleet "$eval"/fleet/{tools,queries}.jsonl "$ranking" none --mode "$ranking"
-  measure unseen "$eval/fleet/tools.jsonl" "$work/unseen.jsonl" "$ranking" none --mode "$ranking"
+  if [[ -n $shared ]]; then
+    measure fleet "$eval"/fleet/{tools,queries}.jsonl "$ranking" none --mode "$ranking"
+    measure unseen "$eval/fleet/tools.jsonl" "$work/unseen.jsonl" "$ranking" none --mode "$ranking"
+  fi
   measure livemcpbench "$eval"/livemcpbench/{tools,queries}.jsonl "$ranking" none --mode "$ranking"
   measure mcpproxy-golden "$eval"/mcpproxy-golden/{tools,queries}.jsonl "$ranking" none --mode "$ranking"
   measure seal-tools "$eval/seal-tools/tools.jsonl" "$work/single-slot.jsonl" "$ranking" none --mode "$ranking"
 done
-measure fleet "$eval"/fleet/{tools,queries}.jsonl hybrid "the pack" --examples "$work/pack.jsonl"
-for examples in "$shared/train/livemcpbench-examples.jsonl" tests/data/livemcpbench-examples.jsonl; do
+if [[ -n $shared ]]; then
+  measure fleet "$eval"/fleet/{tools,queries}.jsonl hybrid "the pack" --examples "$work/pack.jsonl"
+fi
+for examples in ${shared:+"$shared/train/livemcpbench-examples.jsonl"} tests/data/livemcpbench-examples.jsonl; do
   measure livemcpbench "$eval"/livemcpbench/{tools,queries}.jsonl hybrid "${examples#"$shared/"}" --examples "$examples"
 done
