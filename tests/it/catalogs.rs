@@ -84,6 +84,7 @@ async fn all_recorded_catalogs_load_and_index_together() {
     assert!(again.changes.is_empty() && again.embedded == 0);
     let second =
         Library::start(store, ExampleStore::in_memory().unwrap(), embedder, &servers, 20_000).unwrap();
+    second.read().await;
     assert_eq!(second.snapshot().len(), 1895);
     second.settled().await;
     assert!(second.snapshot().has_vectors());
