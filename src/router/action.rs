@@ -71,8 +71,11 @@ pub(super) fn asks_otherwise(text: &str, tool: &Tool) -> bool {
 }
 
 /// Whether a text asks for something by a verb that says just what is wanted, and neither the tool nor its examples
-/// say so: to pin a message is not to post one.
+/// say so: to pin a message is not to post one. Of a tool without examples nothing is said, as it tells few of its verbs.
 pub(super) fn asks_by_another_verb(text: &str, tool: &Tool, examples: &[String]) -> bool {
+    if examples.is_empty() {
+        return false;
+    }
     let words = from_the_verb(text);
     let Some(telling) = words.first().and_then(|verb| TELLING.get(stem(verb))) else { return false };
     let says_so = |text: &str| query_words(text).iter().any(|word| telling.contains(stem(word)));
@@ -135,6 +138,7 @@ mod tests {
         ] {
             let tool = Tool::new("slack", Definition::new(tool, description, Arc::new(JsonObject::new())));
             assert_eq!(asks_by_another_verb(task, &tool, &[example.to_owned()]), other, "{task}: {example}");
+            assert!(!asks_by_another_verb(task, &tool, &[]), "{task}");
         }
     }
 }

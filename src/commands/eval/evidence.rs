@@ -66,9 +66,8 @@ pub(super) async fn write(file: &Path, asked: Asked<'_>, queries: &[QueryLine]) 
                 .snapshot
                 .servers()
                 .keys()
-                .cloned()
                 .filter(|server| wanted.contains(server.as_str()) || is_kept(server))
-                .map(|server| (server.clone(), (!wanted.contains(server.as_str())).then_some(server)))
+                .map(|server| (server.clone(), (!wanted.contains(server.as_str())).then(|| server.clone())))
                 .unzip();
             // The whole is asked as it is in use.
             let with = if share == 100 { Scope::default() } else { Scope::servers(with) };
