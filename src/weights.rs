@@ -39,6 +39,8 @@ pub struct Weights {
     pub belief: BeliefWeights,
     /// How shares and cosines become a probability.
     pub confidence: ConfidenceWeights,
+    /// How they tell whether there is a tool for the task at all.
+    pub fits: FitsWeights,
 }
 
 /// One tool's score for one text: a sum of cosines, plus its saturated BM25.
@@ -87,8 +89,36 @@ pub struct BeliefWeights {
     pub nothing_by_words: f32,
 }
 
-/// A logistic regression, fitted by `scripts/fit_confidence.py`; the facts are those of
-/// [`Evidence`](crate::router::confidence::Evidence).
+/// A logistic regression, fitted by `scripts/fit_fits.py`: whether there is a tool for the task, as far as one that has
+/// examples tells.
+/// The facts are those of [`Evidence`](crate::router::confidence::Evidence).
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct FitsWeights {
+    /// Of its share.
+    pub share: f32,
+    /// Of the nearest example.
+    pub best: f32,
+    /// Of the examples on average.
+    pub mean: f32,
+    /// Of being nearer to the examples than these are to one another.
+    pub familiar: f32,
+    /// Of being nearer to the text than the examples are.
+    pub familiar_text: f32,
+    /// Of naming a service that the tool has nothing to do with.
+    pub other_service: f32,
+    /// Of asking for a change that the tool does not make.
+    pub other_action: f32,
+    /// Of asking for something by a verb that the tool knows nothing of.
+    pub other_verb: f32,
+    /// Of a task of several steps.
+    pub several: f32,
+    /// What is added in any case.
+    pub constant: f32,
+}
+
+/// A logistic regression, fitted by `scripts/fit_confidence.py`: whether the first tool is the right one. The facts are
+/// those of [`Evidence`](crate::router::confidence::Evidence).
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct ConfidenceWeights {
@@ -114,7 +144,7 @@ mod tests {
 
     #[test]
     fn the_file_is_complete_and_within_reason() {
-        let Weights { tool, task, belief, confidence } = weights();
+        let Weights { tool, task, belief, confidence, fits } = weights();
         assert!(tool.half_of_words > 0.0 && (0.0..1.0).contains(&tool.untaught) && tool.words >= 0.0);
         // Else a tool's score would rise or fall with its first example, whatever that says.
         assert!((tool.text + tool.nearest + tool.mean - 1.0).abs() < 1e-6);
@@ -122,5 +152,9 @@ mod tests {
         assert!(belief.sharpness > 0.0 && belief.nothing > belief.nothing_by_words);
         assert!(confidence.share > 0.0 && confidence.best > 0.0, "more of either means more sure");
         assert!(confidence.other_service < 0.0 && confidence.other_action < 0.0, "both speak against a tool");
+        assert!(
+            fits.other_service < 0.0 && fits.other_action < 0.0 && fits.other_verb < 0.0,
+            "all speak against a tool"
+        );
     }
 }

@@ -9,7 +9,7 @@ mod metrics;
 mod print;
 
 use std::{
-    collections::{BTreeMap, BTreeSet, HashMap},
+    collections::{BTreeMap, HashMap},
     fs,
     io::BufRead,
     path::{Path, PathBuf},
@@ -20,6 +20,7 @@ use rmcp::model::{JsonObject, Tool as Definition, ToolAnnotations};
 use serde::{Deserialize, de::DeserializeOwned};
 
 use self::{
+    evidence::Asked,
     metrics::{Judged, Metrics},
     print::Report,
 };
@@ -128,7 +129,6 @@ pub async fn run(
         _ => Some(embedder.ready().await.map_err(|error| anyhow::anyhow!("{error}"))?),
     };
     let tool_count = tools.len();
-    let servers: BTreeSet<String> = tools.iter().map(|tool| tool.server.clone()).collect();
     let mut lines: Vec<ExampleLine> = Vec::new();
     for file in &arguments.examples {
         lines.extend(read_lines::<ExampleLine>(file)?);
@@ -156,7 +156,9 @@ pub async fn run(
         routes.push(route);
     }
     if let Some(file) = arguments.evidence {
-        evidence::write(&file, &router, &servers, &queries, arguments.mode).await?;
+        let snapshot = library.snapshot();
+        let asked = Asked { router: &router, snapshot, embedder: &embedder, mode: arguments.mode };
+        evidence::write(&file, asked, &queries).await?;
     }
     if let Some(file) = arguments.outcomes {
         compare::write(&file, &queries, &judged)?;

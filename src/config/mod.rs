@@ -257,6 +257,9 @@ impl Default for TotalLimits {
 #[derive(Debug, Clone, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields, default)]
 pub struct ExecuteSettings {
+    /// Unless it is at least as likely as this that there is a tool for the task, the answer is `no_match`; of tools without
+    /// examples it is not known.
+    pub fits_from: f32,
     /// Below this the answer is `no_match`; below `ambiguous_below` already where the task names another service, or asks
     /// for another action.
     pub no_match_below: f32,
@@ -291,6 +294,7 @@ pub enum Infer {
 impl Default for ExecuteSettings {
     fn default() -> Self {
         Self {
+            fits_from: 0.63,
             no_match_below: 0.15,
             ambiguous_below: 0.4,
             certain_from: 0.8,

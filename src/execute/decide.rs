@@ -89,6 +89,9 @@ pub fn decide(
         None => Vec::new(),
     };
     let told = !taking.is_empty();
+    if !told && candidates.first().is_some_and(|nearest| nearest.fits < settings.fits_from) {
+        return Decision::NoMatch;
+    }
     let places = if told { taking } else { likely };
     let Some(choice) = places.first().copied() else {
         return Decision::NoMatch;
@@ -241,11 +244,12 @@ mod tests {
     fn candidate(name: &'static str, confidence: f32, schema: Value) -> Candidate {
         let definition = Definition::new(name, "", Arc::new(object(schema)))
             .annotate(ToolAnnotations::new().read_only(true));
-        let evidence = Evidence::new(0.0, None, Objections::default());
+        let evidence = Evidence::new(0.0, None, None, Objections::default(), false);
         let tool = Tool::new("s", definition);
         Candidate {
             tool,
             confidence,
+            fits: 1.0,
             score: 0.0,
             views: None,
             dense: None,
@@ -256,15 +260,21 @@ mod tests {
         }
     }
 
+    /// A candidate that is near, for a task that nothing seems to fit.
+    fn near(name: &'static str, confidence: f32, schema: &Value) -> Candidate {
+        Candidate { fits: 0.1, ..candidate(name, confidence, schema.clone()) }
+    }
+
     /// A candidate for a task that names another service.
     fn objected(name: &'static str, confidence: f32, schema: &Value) -> Candidate {
-        let objections = Objections { other_service: true, other_action: false };
-        let evidence = Evidence::new(0.0, None, objections);
+        let objections = Objections { other_service: true, ..Objections::default() };
+        let evidence = Evidence::new(0.0, None, None, objections, false);
         Candidate { evidence, ..candidate(name, confidence, schema.clone()) }
     }
 
     fn settings() -> ExecuteSettings {
         ExecuteSettings {
+            fits_from: 0.5,
             no_match_below: 0.1,
             ambiguous_below: 0.2,
             certain_from: 0.5,
@@ -288,6 +298,13 @@ mod tests {
         let cases: Vec<(&str, Vec<Candidate>, Option<&JsonObject>, &str)> = vec![
             ("nothing found", vec![], None, "no_match"),
             ("nothing likely", vec![candidate("a", 0.05, none.clone())], None, "no_match"),
+            ("near, but nothing fits", vec![near("a", 0.3, &none), near("b", 0.2, &none)], None, "no_match"),
+            (
+                "nothing seems to fit, but it takes the arguments",
+                vec![near("a", 0.3, &path_schema())],
+                Some(&path),
+                "call",
+            ),
             (
                 "nearest objected to",
                 vec![objected("a", 0.19, &none), candidate("b", 0.15, none.clone())],

@@ -40,6 +40,9 @@ pub struct Explanation {
     pub score: Vec<Term>,
     /// What adds up to the confidence, as log-odds: 0 is .5, 1 is .73, 2 is .88.
     pub confidence: Vec<Term>,
+    /// The same for whether there is a tool for the task at all; nothing where it has no examples.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub fits: Vec<Term>,
 }
 
 impl From<&Candidate> for Explanation {
@@ -62,6 +65,7 @@ impl From<&Candidate> for Explanation {
             clause: candidate.clause.as_ref().map(|clause| clause.text.clone()),
             score,
             confidence: candidate.evidence.terms(),
+            fits: candidate.evidence.fits_terms(),
         }
     }
 }
@@ -84,6 +88,7 @@ impl Explanation {
             quoted("taken for", &self.clause),
             sum("score", &self.score),
             sum("log-odds", &self.confidence),
+            if self.fits.is_empty() { None } else { sum("something fits, log-odds", &self.fits) },
         ]
         .into_iter()
         .flatten()

@@ -5,6 +5,7 @@ mod action;
 mod clauses;
 pub mod confidence;
 pub mod explain;
+pub mod familiar;
 mod ranking;
 mod recent;
 mod services;
@@ -21,6 +22,7 @@ use tokio::task::JoinHandle;
 
 use self::{
     confidence::{Evidence, Objections},
+    familiar::Familiars,
     ranking::Ranked,
     recent::{Question, Recent},
     services::Service,
@@ -59,6 +61,8 @@ pub struct Candidate {
     pub tool: Tool,
     /// Probability that it does the task, 0 to 1.
     pub confidence: f32,
+    /// Probability, as far as this tool tells, that there is one for the task.
+    pub fits: f32,
     /// What it was ranked by.
     pub score: f32,
     /// How near its text and its examples are; none when the tool has no vector or no model is there.
@@ -164,12 +168,20 @@ pub struct ServerMatch {
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Default)]
 pub struct Scope {
     servers: Option<BTreeSet<String>>,
+    /// Tools that are left out, `server:tool` each.
+    without: BTreeSet<String>,
 }
 
 impl Scope {
     /// Tools of these servers only.
     pub fn servers(servers: impl IntoIterator<Item = String>) -> Self {
-        Self { servers: Some(servers.into_iter().collect()) }
+        Self { servers: Some(servers.into_iter().collect()), ..Self::default() }
+    }
+
+    /// The same without these tools, `server:tool` each.
+    #[must_use]
+    pub fn without(self, tools: BTreeSet<String>) -> Self {
+        Self { without: tools, ..self }
     }
 
     /// Tools of one server only, or all.
@@ -179,6 +191,7 @@ impl Scope {
 
     fn admits(&self, tool: &Tool) -> bool {
         self.servers.as_ref().is_none_or(|servers| servers.contains(&tool.server))
+            && (self.without.is_empty() || !self.without.contains(&tool.id()))
     }
 
     /// Places of all tools, where only those of some servers are wanted.
@@ -195,12 +208,19 @@ pub struct Router {
     store: Store,
     embedder: Embedder,
     recent: Arc<Recent>,
+    familiars: Arc<Familiars>,
 }
 
 impl Router {
     /// A router over the library's tools.
     pub fn new(library: Library, store: Store, embedder: Embedder) -> Self {
-        Self { library, store, embedder, recent: Arc::new(Recent::new()) }
+        Self {
+            library,
+            store,
+            embedder,
+            recent: Arc::new(Recent::new()),
+            familiars: Arc::new(Familiars::new()),
+        }
     }
 
     /// The tool that does a task best, with its confidence, the runners-up, and why.
@@ -253,7 +273,7 @@ impl Router {
                 Part::new(&snapshot, scope, text, vector, words.next().unwrap_or_default())
             })
             .collect();
-        let candidates = rank(&snapshot, &parts, scope, limit);
+        let candidates = rank(&snapshot, &parts, scope, limit, &self.familiars);
         if degraded.is_none() {
             self.recent.put(&snapshot, question, candidates.clone());
         }
@@ -318,6 +338,11 @@ impl<'a> Part<'a> {
         Objections {
             other_service: self.concerned.as_ref().is_some_and(|places| !places.contains(&place)),
             other_action: action::asks_otherwise(self.text, snapshot.tool(place)),
+            other_verb: action::asks_by_another_verb(
+                self.text,
+                snapshot.tool(place),
+                snapshot.examples(place),
+            ),
         }
     }
 
@@ -337,7 +362,13 @@ fn found(snapshot: &Snapshot, parts: &[Part<'_>]) -> BTreeSet<usize> {
 
 /// Puts both searches together: all tools that either finds for any part, each with all scores.
 /// `parts` is the task, then its clauses.
-fn rank(snapshot: &Snapshot, parts: &[Part<'_>], scope: &Scope, limit: usize) -> Vec<Candidate> {
+fn rank(
+    snapshot: &Arc<Snapshot>,
+    parts: &[Part<'_>],
+    scope: &Scope,
+    limit: usize,
+    familiars: &Familiars,
+) -> Vec<Candidate> {
     let Some((whole, clauses)) = parts.split_first() else { return Vec::new() };
     let by_words = whole.vector.is_none();
     // In a part of the catalog each tool is compared: an index would find too few of that part.
@@ -361,10 +392,18 @@ fn rank(snapshot: &Snapshot, parts: &[Part<'_>], scope: &Scope, limit: usize) ->
         .map(|Ranked { at, score, share, clause }| {
             let Scored { place, views, lexical, .. } = scored[at];
             let taken_for = clause.map_or(whole, |taken| &clauses[taken.at]);
-            let evidence = Evidence::new(share, views, taken_for.objections(snapshot, place));
+            let familiar = whole.vector.and_then(|vector| familiars.of(snapshot, place, vector.len()));
+            let evidence = Evidence::new(
+                share,
+                views,
+                familiar,
+                taken_for.objections(snapshot, place),
+                clause.is_some(),
+            );
             Candidate {
                 tool: snapshot.tool(place).clone(),
                 confidence: confidence::of(&evidence),
+                fits: confidence::fits(&evidence),
                 score,
                 views,
                 dense: views.map(|views| views.dense()),
