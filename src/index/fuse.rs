@@ -27,6 +27,16 @@ pub struct ExampleViews {
     pub mean: f32,
 }
 
+/// How near a tool's examples are to one another and to its text, each as a cosine. That of a task says little by itself:
+/// .5 is near to a tool whose examples have little in common, and far from one whose examples are all alike.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Familiar {
+    /// Of two of its examples, on average.
+    pub examples: f32,
+    /// Of its text and one of its examples, on average.
+    pub text: f32,
+}
+
 impl Views {
     /// Views of a tool with those cosines of its examples.
     pub fn new(text: f32, examples: impl Iterator<Item = f32>) -> Self {

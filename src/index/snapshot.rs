@@ -10,7 +10,7 @@ use std::{
 
 use super::{
     Quantized, VectorIndex, Vectors,
-    fuse::Views,
+    fuse::{Familiar, Views},
     rows::{Rows, TextHash},
 };
 use crate::{
@@ -234,6 +234,21 @@ impl Snapshot {
         Some(Views::new(text, cosines))
     }
 
+    /// What the texts of a tool have in common; none where it has fewer than two examples.
+    pub fn familiar(&self, at: usize) -> Option<Familiar> {
+        let meaning = self.meaning.as_ref()?;
+        let (text, examples) = meaning.rows(at).split_first()?;
+        let cosine = |left: &Row, right: &Row| meaning.vectors.between(left.row as usize, right.row as usize);
+        let pairs = examples
+            .iter()
+            .enumerate()
+            .flat_map(|(at, left)| examples[at + 1..].iter().map(move |right| cosine(left, right)));
+        Some(Familiar {
+            examples: mean(pairs)?,
+            text: mean(examples.iter().map(|example| cosine(text, example)))?,
+        })
+    }
+
     /// The example that is nearest according to the views of the tool at a place.
     pub fn example_of(&self, at: usize, views: &Views) -> Option<&str> {
         let row = self.meaning.as_ref()?.rows(at).get(1 + views.examples?.nearest)?;
@@ -262,6 +277,12 @@ impl Meaning {
         let of_row = self.tools_by_row[first..].iter().take_while(move |(other, _)| *other as usize == row);
         of_row.map(|(_, place)| *place as usize)
     }
+}
+
+/// The mean of some numbers; none of none.
+fn mean(values: impl Iterator<Item = f32>) -> Option<f32> {
+    let (sum, count) = values.fold((0.0, 0.0), |(sum, count), value| (sum + value, count + 1.0));
+    (count > 0.0).then(|| sum / count)
 }
 
 /// The bytes of `server:tool`.

@@ -109,6 +109,11 @@ impl Vectors {
         cosine(product::dot(self.row(at), other.as_slice()))
     }
 
+    /// The cosine of two rows.
+    pub(super) fn between(&self, left: usize, right: usize) -> f32 {
+        cosine(product::dot(self.row(left), self.row(right)))
+    }
+
     /// The rows in parts of [`ROWS_TOGETHER`], `[rows, dimensions]` each; the last may be shorter.
     pub(super) fn parts(&self) -> impl ExactSizeIterator<Item = &[i16]> {
         self.parts.iter().map(|part| part.as_slice())

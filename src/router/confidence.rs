@@ -7,8 +7,11 @@
 //! make all others look too sure. Whether anything fits is told apart from whether the first tool is right, as a task
 //! that two tools could do is none that nothing does.
 
-use super::{explain::Term, familiar::Familiar};
-use crate::{index::fuse::Views, weights::weights};
+use super::explain::Term;
+use crate::{
+    index::fuse::{Familiar, Views},
+    weights::weights,
+};
 
 /// What the confidence is computed from.
 #[derive(Debug, Clone, Copy, PartialEq)]

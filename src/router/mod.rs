@@ -5,7 +5,6 @@ mod action;
 mod clauses;
 pub mod confidence;
 pub mod explain;
-pub mod familiar;
 mod ranking;
 mod recent;
 mod services;
@@ -22,7 +21,6 @@ use tokio::task::JoinHandle;
 
 use self::{
     confidence::{Evidence, Objections},
-    familiar::Familiars,
     ranking::Ranked,
     recent::{Question, Recent},
     services::Service,
@@ -197,7 +195,8 @@ impl Scope {
     /// Places of all tools, where only those of some servers are wanted.
     fn places(&self, snapshot: &Snapshot) -> Option<BTreeSet<usize>> {
         let servers = self.servers.as_ref()?;
-        Some(servers.iter().flat_map(|server| snapshot.places_of(server)).collect())
+        let places = servers.iter().flat_map(|server| snapshot.places_of(server));
+        Some(places.filter(|place| self.admits(snapshot.tool(*place))).collect())
     }
 }
 
@@ -208,19 +207,12 @@ pub struct Router {
     store: Store,
     embedder: Embedder,
     recent: Arc<Recent>,
-    familiars: Arc<Familiars>,
 }
 
 impl Router {
     /// A router over the library's tools.
     pub fn new(library: Library, store: Store, embedder: Embedder) -> Self {
-        Self {
-            library,
-            store,
-            embedder,
-            recent: Arc::new(Recent::new()),
-            familiars: Arc::new(Familiars::new()),
-        }
+        Self { library, store, embedder, recent: Arc::new(Recent::new()) }
     }
 
     /// The tool that does a task best, with its confidence, the runners-up, and why.
@@ -273,7 +265,7 @@ impl Router {
                 Part::new(&snapshot, scope, text, vector, words.next().unwrap_or_default())
             })
             .collect();
-        let candidates = rank(&snapshot, &parts, scope, limit, &self.familiars);
+        let candidates = rank(&snapshot, &parts, scope, limit);
         if degraded.is_none() {
             self.recent.put(&snapshot, question, candidates.clone());
         }
@@ -362,13 +354,7 @@ fn found(snapshot: &Snapshot, parts: &[Part<'_>]) -> BTreeSet<usize> {
 
 /// Puts both searches together: all tools that either finds for any part, each with all scores.
 /// `parts` is the task, then its clauses.
-fn rank(
-    snapshot: &Arc<Snapshot>,
-    parts: &[Part<'_>],
-    scope: &Scope,
-    limit: usize,
-    familiars: &Familiars,
-) -> Vec<Candidate> {
+fn rank(snapshot: &Snapshot, parts: &[Part<'_>], scope: &Scope, limit: usize) -> Vec<Candidate> {
     let Some((whole, clauses)) = parts.split_first() else { return Vec::new() };
     let by_words = whole.vector.is_none();
     // In a part of the catalog each tool is compared: an index would find too few of that part.
@@ -392,7 +378,7 @@ fn rank(
         .map(|Ranked { at, score, share, clause }| {
             let Scored { place, views, lexical, .. } = scored[at];
             let taken_for = clause.map_or(whole, |taken| &clauses[taken.at]);
-            let familiar = whole.vector.and_then(|vector| familiars.of(snapshot, place, vector.len()));
+            let familiar = whole.vector.and_then(|_| snapshot.familiar(place));
             let evidence = Evidence::new(
                 share,
                 views,

@@ -19,7 +19,7 @@ use crate::{
     catalog::{may_take_away, text},
     digest::sha256,
     embed::Embedder,
-    index::Snapshot,
+    index::{Quantized, Snapshot},
     router::{Mode, Router, Scope},
 };
 
@@ -108,9 +108,10 @@ impl Asked<'_> {
                 .embed_queries(&[own.as_str()])
                 .await
                 .map_err(|error| anyhow::anyhow!("{error}"))?;
+            let own = Quantized::new(vectors[0].as_slice());
             for place in 0..self.snapshot.len() {
                 let other = self.snapshot.tool(place);
-                let views = self.snapshot.views(place, vectors[0].as_slice());
+                let views = self.snapshot.views(place, &own);
                 if views.is_some_and(|views| views.text >= ALIKE)
                     && other.effect() == tool.effect()
                     && may_take_away(other.definition()) == may_take_away(tool.definition())
