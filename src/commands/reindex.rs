@@ -201,8 +201,9 @@ fn print(summary: &Summary, orchestrator: &Orchestrator, out: &mut Output) -> st
     }
     let listed = summary.servers.len() - summary.failed;
     let failed = if summary.failed > 0 { format!(", {} failed", summary.failed) } else { String::new() };
+    let servers = if listed == 1 { "server" } else { "servers" };
     out.line(format!(
-        "{listed} servers with {} tools indexed ({} embedded) in {:.1} s{failed}; {}",
+        "{listed} {servers} with {} tools indexed ({} embedded) in {:.1} s{failed}; {}",
         summary.tools,
         summary.embedded,
         summary.seconds,

@@ -38,7 +38,7 @@ fn reindex_tells_of_servers_that_fail_and_indexes_the_others() {
     let sandbox = Sandbox::new(json!({"good": child(&[]), "bad": child(&["--exit", "4"])}));
     let output = sandbox.run(&["reindex"]);
     assert_eq!(output.status.code(), Some(1));
-    assert!(text(&output.stdout).contains("1 servers with 10 tools indexed"), "{}", text(&output.stdout));
+    assert!(text(&output.stdout).contains("1 server with 10 tools indexed"), "{}", text(&output.stdout));
     let problems = text(&output.stderr);
     assert!(problems.contains("\"bad\"") && problems.contains("cannot find the database"), "{problems}");
 }
