@@ -83,7 +83,9 @@ fn real_vectors() -> Option<(Vectors, Vec<Quantized>)> {
     // Mixed, so that the first of them are of all servers.
     let count = tools.len();
     let mixed = (0..count).map(|at| at * 7_919 % count).map(|at| tools[at].tool.text_hash.clone()).collect();
-    read(mixed).iter().for_each(|vector| vectors.push(vector.as_slice()));
+    for vector in read(mixed) {
+        vectors.push(vector.as_slice());
+    }
     let tasks: Vec<String> = Pack::shipped().lines().flat_map(|line| line.tasks).collect();
     let step = (tasks.len() / QUERIES).max(1);
     let hashes = tasks.iter().step_by(step).take(QUERIES).map(|task| text::example_hash(task)).collect();

@@ -87,7 +87,7 @@ pub struct Taught {
 /// Work for the thread.
 pub(super) enum Request {
     /// Take in what servers list.
-    Listings(Listings),
+    Listings(Listed),
     /// Take in examples.
     Examples {
         examples: Vec<NewExample>,
@@ -97,7 +97,7 @@ pub(super) enum Request {
 }
 
 /// What servers list, all of it to be shown to readers before the reply.
-pub(super) struct Listings {
+pub(super) struct Listed {
     pub listings: Vec<Listing>,
     pub force: bool,
     pub progress: Option<Progress>,
@@ -207,7 +207,7 @@ impl Library {
         progress: Option<Progress>,
     ) -> Result<Report, IndexError> {
         let (reply, answer) = oneshot::channel();
-        let request = Request::Listings(Listings { listings, force, progress, reply });
+        let request = Request::Listings(Listed { listings, force, progress, reply });
         self.requests.send(request).await.map_err(|_| IndexError::Stopped)?;
         answer.await.map_err(|_| IndexError::Stopped)?
     }

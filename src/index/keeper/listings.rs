@@ -7,7 +7,7 @@ use crate::{
     catalog::{Diff, StoreError, Tool},
     child::Listing,
     embed::EmbedError,
-    index::{IndexError, Report, library::Listings},
+    index::{IndexError, Report, library::Listed},
 };
 
 /// The hashes of the texts that were embedded, and why no others were, if that is so.
@@ -15,7 +15,7 @@ type Embedded = (HashSet<String>, Option<Arc<EmbedError>>);
 
 impl Keeper {
     /// Takes in several requests and shows readers all of their tools at once; each gets its own answer.
-    pub(super) fn take_in(&mut self, mut together: Vec<Listings>) {
+    pub(super) fn take_in(&mut self, mut together: Vec<Listed>) {
         if together.is_empty() {
             return;
         }
@@ -64,7 +64,7 @@ impl Keeper {
     /// Embeds what is new, and what is in `again`, and shows it to readers.
     fn embed_and_show(
         &mut self,
-        requests: &mut [Listings],
+        requests: &mut [Listed],
         again: &HashSet<String>,
         stale: bool,
     ) -> Result<Embedded, IndexError> {
