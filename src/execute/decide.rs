@@ -89,13 +89,14 @@ pub fn decide(
         None => Vec::new(),
     };
     let told = !taking.is_empty();
-    if !told && candidates.first().is_some_and(|nearest| nearest.fits < settings.fits_from) {
-        return Decision::NoMatch;
-    }
     let places = if told { taking } else { likely };
     let Some(choice) = places.first().copied() else {
         return Decision::NoMatch;
     };
+    // It is known of the nearest alone.
+    if !told && choice == 0 && candidates[0].fits < settings.fits_from {
+        return Decision::NoMatch;
+    }
     // Where the nearest does not do it, what is further away has to be likelier than a nearest one; and where the task
     // names a service that the nearest is not of, as likely as one that is called.
     if !told && choice > 0 {

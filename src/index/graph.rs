@@ -1,6 +1,6 @@
 //! A graph of near neighbours, packed: the lowest layer of HNSW (Malkov and Yashunin, 2016), and the nodes of its upper
-//! layers to enter by. A node is a row of the vectors. Of a hundred thousand nodes it takes 20 MB, where the graph that
-//! it was built as takes ten times as much.
+//! layers to enter by. A node is a row of the vectors, and takes [`LINKS`] numbers, where the graph that it was built as
+//! has an allocation for each link.
 
 use std::{cmp::Reverse, collections::BinaryHeap};
 
