@@ -125,7 +125,12 @@ fn main() {
     let (rounds, turn) = if support::measuring() { (ROUNDS, TURN) } else { (1, Duration::from_millis(50)) };
     let folder = tempfile::tempdir().expect("a folder");
     let config = folder.path().join("config.json");
-    let settings = json!({"mcpServers": {"one": {"command": fixture}}, "orchestrator": {"execute": {"maxResultBytes": 0}}});
+    // As many at once as are measured, and a result as large as one: the defaults let 64 calls in, and 8 MiB through.
+    let limits = json!({"concurrentCalls": 256, "lineBytes": 4 * LARGE});
+    let settings = json!({
+        "mcpServers": {"one": {"command": fixture}},
+        "orchestrator": {"execute": {"maxResultBytes": 0}, "limits": limits}
+    });
     std::fs::write(&config, settings.to_string()).expect("it is written");
     let mut command = Command::new(env!("CARGO_BIN_EXE_orchestrator"));
     command.arg("serve").env("ORCHESTRATOR_CONFIG", &config);
