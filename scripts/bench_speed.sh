@@ -8,7 +8,7 @@
 #
 # ROUNDS is how often encoder and onnxruntime take turns (3). Needs Linux, Python 3.11 or newer with venv, PyPI, and
 # ../shared/servers. The packages go to target/bench-venv, the catalogs to target/bench-cache: the first run embeds 100,000
-# tools, which takes ten minutes, the others half an hour in all. Run it on a machine that does nothing else.
+# tools, which takes long. Run it on a machine that does nothing else.
 set -euo pipefail
 
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
